@@ -1,0 +1,103 @@
+"""Errors that a person can act on.
+
+A message holds the value, the rule and the way out; the page and the command line show it as it is. `error_class`
+tells the job table what happened, and with it whether a retry makes sense.
+"""
+
+
+class TempoError(Exception):
+    """Something a person can act on. Wrong calls by a programmer are `ValueError`."""
+
+    error_class = "bad_input"
+
+
+class MediaError(TempoError):
+    """A file that cannot be used as a video. `code` is stored as the video's reason."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class FrameTimesChanged(TempoError):
+    """A later decode returned other frames than the scan did; frame numbers would be wrong."""
+
+
+class TimelineTooShort(TempoError):
+    """With fewer than two clips there is no order to disturb."""
+
+
+class VideoLost(TempoError):
+    """A prompt that should hold a video holds none of its tokens."""
+
+
+class OutsideVocabulary(TempoError):
+    """The embedded model knows its own small vocabulary only."""
+
+
+class ModelRefused(TempoError):
+    """A model folder that is no model, of no supported family, or not safe to load."""
+
+    error_class = "untrusted"
+
+
+class TooFew(TempoError):
+    """Too few videos, pairs or questions for a step."""
+
+
+class EmptyStage(TempoError):
+    """A stage of the curriculum holds fewer pairs than one step needs."""
+
+
+class BadThresholds(TempoError):
+    """Thresholds that cross or leave [0, 1]."""
+
+
+class DatasetDrift(TempoError):
+    """The data to train on is not what was frozen."""
+
+
+class Diverged(TempoError):
+    """The loss is no longer a finite number."""
+
+    error_class = "diverged"
+
+
+class NoSpace(TempoError):
+    """The disk is full, or would be."""
+
+    error_class = "disk_full"
+
+
+class Unknown(TempoError):
+    """An id that nothing in the database has."""
+
+
+class DatabaseBusy(TempoError):
+    """Another process holds the database; nothing was lost, try again."""
+
+    error_class = "locked"
+
+
+class DatabaseRefused(TempoError):
+    """A database that this version must not open."""
+
+
+class ReviewConflict(TempoError):
+    """Somebody else decided on this pair first."""
+
+
+class NotAllowed(TempoError):
+    """The person's role does not cover this."""
+
+
+class LeaseLost(TempoError):
+    """This process no longer owns its job and must not write."""
+
+    error_class = "lease_lost"
+
+
+class Cancelled(TempoError):
+    """A person asked this job to stop; what it had is saved."""
+
+    error_class = "cancelled"

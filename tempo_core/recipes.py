@@ -1,0 +1,82 @@
+"""What a run does: recipes, presets and every number of a run, as one frozen value. No torch here: pages read it.
+
+A recipe is a chain of phases; each phase ends with an adapter that is merged before the next begins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tempo_core.types import DifficultyAxis
+
+Phase = Literal["dpo", "sft", "chosen_only"]
+
+RECIPES: dict[str, tuple[Phase, ...]] = {
+    "dpo_sft": ("dpo", "sft"),
+    "sft_dpo": ("sft", "dpo"),
+    "dpo": ("dpo",),
+    "sft": ("sft",),
+    "chosen_only": ("chosen_only",),
+    "chosen_only_sft": ("chosen_only", "sft"),
+}
+"""`chosen_only` trains on the chosen responses of the same pairs in the same order, without the rejected ones:
+the control that tells whether the rejected side helps."""
+
+PACINGS = ("strict", "mixed", "hard_to_easy")
+"""`strict` is the paper's easy to hard, a stage a level; `mixed` is one stage; `hard_to_easy` is strict reversed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """Every number of a run. The defaults are the paper's; `PRESETS` holds the named sets."""
+
+    recipe: str = "dpo_sft"
+    preset: str = "paper"
+    seed: int = 0
+    pacing: str = "strict"
+    difficulty: DifficultyAxis = "measured"
+    beta: float = 0.1
+    sft_weight: float = 0.0
+    """Weight of the negative log-likelihood of the chosen response beside the DPO loss; 0 = plain DPO."""
+    dpo_lr: float = 5e-6
+    dpo_epochs: int = 1
+    pairs_per_step: int = 16
+    micro_batch: int = 2
+    """Pairs in one forward; `pairs_per_step` must be a multiple of it."""
+    warmup: float = 0.05
+    lr_scheduler: str = "cosine"
+    lora_r: int = 32
+    lora_alpha: int = 64
+    max_tokens: int = 16_384
+    """Pairs with more tokens than this are counted and left out, never cut."""
+    sft_lr: float = 1e-4
+    sft_lora_alpha: int = 32
+    sft_steps: int | None = None
+    """None: one epoch over the SFT set."""
+    sft_examples_per_step: int = 16
+    sft_tower_trainable: bool = True
+    checkpoint_every: int = 50
+    """Steps between checkpoints; a killed run loses at most these."""
+    gradient_checkpointing: bool = True
+    dtype: str = "bfloat16"
+
+
+PRESETS: dict[str, RunConfig] = {
+    "paper": RunConfig(),
+    "embedded": RunConfig(
+        preset="embedded",
+        pacing="mixed",
+        sft_weight=1.0,
+        dpo_lr=1e-3,
+        pairs_per_step=24,
+        micro_batch=24,
+        sft_lr=1e-3,
+        sft_examples_per_step=32,
+        sft_steps=100,
+        sft_tower_trainable=False,
+        checkpoint_every=25,
+        gradient_checkpointing=False,
+        dtype="float32",
+    ),
+}

@@ -1,0 +1,58 @@
+"""Where things lie, and the constants that are no setting."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+TRUST_REMOTE_CODE = False
+"""A constant: code that comes with a checkpoint is never run."""
+
+EMBEDDED_MODEL = Path(__file__).parent / "video_llms" / "embedded"
+"""The tiny Video LLM that ships with the project."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder that holds everything the studio writes (TEMPO_HOME, default `./.tempo`)."""
+
+    root: Path
+
+    @classmethod
+    def from_environment(cls) -> Home:
+        return cls(Path(os.environ.get("TEMPO_HOME", ".tempo")).resolve())
+
+    def make(self) -> Home:
+        for folder in (self.root, self.media, self.models, self.runs, self.cache, self.backups, self.exports):
+            folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    @property
+    def database(self) -> Path:
+        return self.root / "tempo.db"
+
+    @property
+    def media(self) -> Path:
+        """Videos we drew and proxies; a user's own videos stay where they are."""
+        return self.root / "media"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    @property
+    def backups(self) -> Path:
+        return self.root / "backups"
+
+    @property
+    def exports(self) -> Path:
+        return self.root / "exports"
