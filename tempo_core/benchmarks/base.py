@@ -1,0 +1,69 @@
+"""What every benchmark takes and gives: held-out material and a model in, scores with intervals out. No torch.
+
+Questions about one video are not independent, so intervals come from a bootstrap over videos (`ItemScore.group`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tempo_core import statistics
+from tempo_core.types import Answer, Frames, ItemScore, PreferencePair, Question, Report, Sampling, Score, Video
+
+
+class AskedModel(Protocol):
+    """The part of a Video LLM that a benchmark uses."""
+
+    def frames(self, pixels: NDArray[np.uint8], numbers: Sequence[int], video: Video) -> Frames: ...
+
+    def answer(self, questions: Sequence[Question], sampling: Sampling, seed: int) -> list[Answer]: ...
+
+    def log_probs(self, questions: Sequence[Question], answers: Sequence[str]) -> list[NDArray[np.float32]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutVideo:
+    """A video no training pair came from, with its clips' key frames in clean order."""
+
+    video: Video
+    times_sha256: str
+    clip_key_frames: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What there is to measure on; a benchmark takes what it needs and says when that is too little."""
+
+    videos: tuple[HeldOutVideo, ...]
+    pairs: tuple[PreferencePair, ...]
+    pictures: Callable[[Video, str, Sequence[int]], NDArray[np.uint8]]
+    seed: int = 0
+
+
+class Benchmark(Protocol):
+    name: str
+
+    def run(self, model: AskedModel, material: Material, report: Report) -> tuple[Score, ...]: ...
+
+
+def frames_of(model: AskedModel, material: Material, video: HeldOutVideo, order: Sequence[int] | None = None) -> Frames:
+    """The video's key frames as the model is shown them, its clips in `order` (default: clean)."""
+    clips = range(len(video.clip_key_frames)) if order is None else order
+    numbers = [number for clip in clips for number in video.clip_key_frames[clip]]
+    return model.frames(material.pictures(video.video, video.times_sha256, numbers), numbers, video.video)
+
+
+def score(benchmark: str, metric: str, items: Sequence[ItemScore], chance: float | None, seed: int) -> Score:
+    """The mean over parsed items with a 95 % interval from a bootstrap over groups; unparsed ones count as wrong."""
+    values = [0.0 if item.correct is None else item.correct for item in items]
+    groups = [item.group for item in items]
+    mean, low, high = statistics.cluster_bootstrap(values, groups, seed=seed)
+    unparsed = sum(item.correct is None for item in items)
+    return Score(
+        benchmark, metric, mean, low, high, len(items), len(set(groups)), unparsed, chance, tuple(items)
+    )

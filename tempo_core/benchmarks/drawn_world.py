@@ -1,0 +1,148 @@
+"""Order and content on held-out videos of the drawn world, whose events are known.
+
+Temporal metrics (a model blind to order is at chance): `swap`, `group`, `order`, `earlier`. Content metrics stand
+beside them, since training on order can cost content: `recall`, `content_questions`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tempo_core.benchmarks.base import AskedModel, HeldOutVideo, Material, frames_of, score
+from tempo_core.errors import TooFew
+from tempo_core.types import Frames, ItemScore, Progress, Question, Report, Sampling, Score
+from tempo_core.worlds import Event, caption_of, parse_events, read_events
+from tempo_core.worlds.vocabulary import DESCRIBE
+
+CHANCE: dict[str, float | None] = {
+    "swap": 0.5,
+    "group": 1 / 6,
+    "order": 0.5,
+    "earlier": 0.5,
+    "recall": None,
+    "content_questions": 1 / 8,
+}
+"""Of a scorer that draws its four log-probabilities at random, one sixth get both of a `group` right."""
+
+TEMPORAL = ("swap", "group", "order", "earlier")
+_SWAPS, _QUESTIONS, _BATCH = 4, 4, 8
+_GREEDY = Sampling(input="video", temperature=0.0, repetition_penalty=1.0, max_new_tokens=96)
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """One held-out video with its events and the pictures in clean order."""
+
+    held_out: HeldOutVideo
+    events: tuple[Event, ...]
+    clean: Frames
+
+    @property
+    def group(self) -> str:
+        return self.held_out.video.sha256
+
+
+class DrawnWorld:
+    """All six metrics over every held-out video whose clips are its events one to one."""
+
+    name = "drawn_world"
+
+    def run(self, model: AskedModel, material: Material, report: Report) -> tuple[Score, ...]:
+        usable = [(video, events) for video in material.videos if (events := _events(video))]
+        if not usable:
+            raise TooFew(
+                "None of the held-out videos is a drawn one with a clip for every event, so this benchmark has "
+                "nothing to ask. Measure held_out_preference instead."
+            )
+        items: dict[str, list[ItemScore]] = {metric: [] for metric in CHANCE}
+        for start in range(0, len(usable), _BATCH):
+            batch = [_Watched(v, e, frames_of(model, material, v)) for v, e in usable[start : start + _BATCH]]
+            for part in (_order_by_likelihood, _told, _earlier, _content):
+                for metric, item in part(model, material, batch):
+                    items[metric].append(item)
+            report(Progress(start + len(batch), len(usable), "held-out drawn videos"))
+        return tuple(score(self.name, metric, found, CHANCE[metric], material.seed) for metric, found in items.items())
+
+
+def _events(video: HeldOutVideo) -> tuple[Event, ...] | None:
+    events = read_events(video.video.path)
+    return events if events and len(events) == len(video.clip_key_frames) else None
+
+
+def _rng(material: Material, watched: _Watched, what: str) -> random.Random:
+    return random.Random(f"{material.seed}|{watched.group}|{what}")
+
+
+def _order_by_likelihood(
+    model: AskedModel, material: Material, batch: Sequence[_Watched]
+) -> Iterator[tuple[str, ItemScore]]:
+    """`swap`: the true caption beats one with two events exchanged. `group`: so it does for both videos and captions.
+
+    The second video of a group is this one with the same two clips exchanged (as in Vinoground).
+    """
+    for watched in batch:
+        rng, n = _rng(material, watched, "swap"), len(watched.events)
+        orders = [_exchanged(n, *sorted(rng.sample(range(n), 2))) for _ in range(_SWAPS)]
+        question = DESCRIBE[4]
+        clean = Question(question, watched.clean)
+        swapped = [Question(question, frames_of(model, material, watched.held_out, order)) for order in orders]
+        true = caption_of(watched.events)
+        false = [caption_of([watched.events[i] for i in order]) for order in orders]
+        asked = [clean] + [clean] * _SWAPS + swapped + swapped
+        values = [float(v.sum()) for v in model.log_probs(asked, [true, *false, *[true] * _SWAPS, *false])]
+        for k in range(_SWAPS):
+            tt, tf, ft, ff = values[0], values[1 + k], values[1 + _SWAPS + k], values[1 + 2 * _SWAPS + k]
+            name = f"{watched.group[:12]}/{k}"
+            yield "swap", ItemScore(name, watched.group, float(tt > tf))
+            yield "group", ItemScore(name, watched.group, float(tt > tf and ff > ft and tt > ft and ff > tf))
+
+
+def _exchanged(n: int, i: int, j: int) -> list[int]:
+    order = list(range(n))
+    order[i], order[j] = order[j], order[i]
+    return order
+
+
+def _told(model: AskedModel, material: Material, batch: Sequence[_Watched]) -> Iterator[tuple[str, ItemScore]]:
+    """`recall`: share of the events that a free description names; `order`: share of their pairs told in order."""
+    questions = [Question(DESCRIBE[4], watched.clean) for watched in batch]
+    for watched, answer in zip(batch, model.answer(questions, _GREEDY, material.seed), strict=True):
+        told = parse_events(answer.text)
+        places = [told.index(event) for event in watched.events if event in told]
+        pairs = [(a, b) for i, a in enumerate(places) for b in places[i + 1 :]]
+        name = watched.group[:12]
+        recall = len(set(told) & set(watched.events)) / len(watched.events)
+        ordered = sum(a < b for a, b in pairs) / len(pairs) if pairs else None
+        yield "recall", ItemScore(name, watched.group, recall, answer.text)
+        yield "order", ItemScore(name, watched.group, ordered, answer.text)
+
+
+def _earlier(model: AskedModel, material: Material, batch: Sequence[_Watched]) -> Iterator[tuple[str, ItemScore]]:
+    """Which of two events comes earlier, by the likelihood of either answer; named first in the question by lot."""
+    for watched in batch:
+        rng = _rng(material, watched, "earlier")
+        for k in range(_QUESTIONS):
+            first, second = (watched.events[i] for i in sorted(rng.sample(range(len(watched.events)), 2)))
+            named = [first, second] if rng.random() < 0.5 else [second, first]
+            question = Question(f"Which comes earlier, {named[0]} or {named[1]}?", watched.clean)
+            values = model.log_probs([question, question], [f"{first}.", f"{second}."])
+            right = float(values[0].sum() > values[1].sum())
+            yield "earlier", ItemScore(f"{watched.group[:12]}/{k}", watched.group, right)
+
+
+def _content(model: AskedModel, material: Material, batch: Sequence[_Watched]) -> Iterator[tuple[str, ItemScore]]:
+    """What does this object do? Answered freely; needs no order."""
+    asked = []
+    for watched in batch:
+        rng = _rng(material, watched, "content")
+        for k, event in enumerate(rng.sample(watched.events, min(_QUESTIONS, len(watched.events)))):
+            asked.append((watched, k, event, Question(f"What does the {event.thing} do?", watched.clean)))
+    answers = model.answer([question for *_, question in asked], _GREEDY, material.seed)
+    for (watched, k, event, _), answer in zip(asked, answers, strict=True):
+        right = float(answer.text.strip().startswith(event.action))
+        yield "content_questions", ItemScore(f"{watched.group[:12]}/{k}", watched.group, right, answer.text)
+
+
+benchmark = DrawnWorld()
