@@ -1,0 +1,89 @@
+"""What pages may ask of the job room: queue work, see that a worker lives, read a log. No torch comes with it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from db import jobs
+from db.session import Database
+from jobs import payloads, processes
+from jobs.payloads import Payload
+from jobs.worker import ROOT, log_path
+from tempo_core.settings import Home
+
+
+def enqueue(database: Database, payload: Payload, *, actor_id: int, again: bool = True, priority: int = 0) -> int:
+    """Queue this work, or find it where it is queued or running already; the job's id.
+
+    Work that failed or was cancelled goes on from its checkpoint; work that succeeded is done anew unless `again` is
+    off. Two clicks on one button are one job.
+    """
+    kind, values, needs = payloads.kind_of(payload), payloads.as_json(payload), payloads.needs_of(payload)
+    with database.session() as session:
+        job = jobs.enqueue(
+            session, kind, values, created_by=actor_id, needs=needs, again=again, priority=priority
+        )
+    return job.id
+
+
+def cancel(database: Database, job_id: int) -> None:
+    """Stop a job: at once while it waits, with a checkpoint while it runs."""
+    with database.session() as session:
+        jobs.cancel(session, job_id)
+
+
+def worker_alive(database: Database) -> bool:
+    """Whether some process looks after the queue."""
+    with database.reading() as session:
+        worker = jobs.leader(session)
+    return worker is not None and processes.alive(worker.process.pid, worker.process.pid_started)
+
+
+def ensure_worker(database: Database, home: Home) -> None:
+    """Start a worker that outlives this process, unless one is there. Of two that start at once, one leads."""
+    if worker_alive(database):
+        return
+    home.make()
+    with (home.runs / "worker.log").open("ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "jobs", "worker"],
+            cwd=ROOT,
+            env=os.environ | {"TEMPO_HOME": str(home.root), "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def log_from(path: Path, offset: int) -> tuple[str, int]:
+    """What was added to a log since `offset`, in whole lines, and the offset to ask with next."""
+    if not path.exists():
+        return "", offset
+    with path.open("rb") as file:
+        file.seek(offset)
+        data = file.read()
+    whole = data[: data.rfind(b"\n") + 1]
+    return _readable(whole), offset + len(whole)
+
+
+def log_tail(home: Home, job_id: int, attempt: int, n_bytes: int = 20_000) -> str:
+    """The last lines an attempt printed; it is a program's text, to be shown as plain text only."""
+    path = log_path(home, job_id, attempt)
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - n_bytes))
+        data = file.read()
+    cut = data.find(b"\n") + 1 if path.stat().st_size > n_bytes else 0
+    return _readable(data[cut:])
+
+
+def _readable(data: bytes) -> str:
+    """Without colours, and with progress bars as they looked at the end of their line."""
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", data.decode(errors="replace"))
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))

@@ -1,0 +1,224 @@
+"""What each kind of job is told: one frozen dataclass per kind, stored as JSON and checked when it is read back.
+
+The database is data, never code: no pickle, no class names, no shell. A payload that does not fit its dataclass is
+refused before a task sees it.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from tempo_core.errors import TempoError
+from tempo_core.types import Input, JsonDict, Law, Sampling
+
+Needs = Literal["gpu", "cpu"]
+"""Which slot a job takes. "gpu" is the one place where a model runs, also on a machine without a GPU."""
+
+
+class BadPayload(TempoError):
+    """What a job was told is not what its kind needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawPayload:
+    """Draw videos of the embedded world into `media/`; held-out ones are for evaluation only."""
+
+    n_videos: int = 300
+    n_held_out: int = 40
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least("n_videos", self.n_videos, 0)
+        _at_least("n_held_out", self.n_held_out, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ScanPayload:
+    """Scan a folder. `richness` overrides thresholds of `tempo_core.timeline.Richness` by field name."""
+
+    folder: str
+    library: str | None = None
+    """The library's name; the folder's own when not given."""
+    richness: dict[str, float] = field(default_factory=dict)
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        _at_least("processes", self.processes, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class PairPayload:
+    """Ask a model on clean and on perturbed input and keep the pairs."""
+
+    model: str
+    """Path of the model's folder."""
+    input: Input = "captions"
+    kinds: tuple[str, ...] = ("drop", "shuffle", "reverse")
+    magnitudes: tuple[int, ...] = (2, 4, 8, 16)
+    law: Law = "tempo"
+    seed: int = 0
+    limit_videos: int | None = None
+    video_ids: tuple[int, ...] = ()
+    """Only these videos; all kept ones when empty."""
+    temperature: float = 0.7
+    top_p: float = 1.0
+    repetition_penalty: float = 1.05
+    max_new_tokens: int = 512
+    positions: str = "hf"
+
+    def __post_init__(self) -> None:
+        _at_least("max_new_tokens", self.max_new_tokens, 1)
+        for magnitude in self.magnitudes:
+            _at_least("magnitude", magnitude, 2)
+        if not self.kinds or not self.magnitudes:
+            raise BadPayload("Pairs need at least one kind and one magnitude, such as drop and 2.")
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(
+            input=self.input,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            repetition_penalty=self.repetition_penalty,
+            max_new_tokens=self.max_new_tokens,
+            positions=self.positions,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainPayload:
+    """Train the run whose row holds everything else; the same job resumes it."""
+
+    run_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatePayload:
+    """Score a run's model, or a model folder, on benchmarks."""
+
+    run_id: int | None = None
+    model: str | None = None
+    benchmarks: tuple[str, ...] = ()
+    """All that fit the model when empty."""
+    limit: int | None = None
+    """At most this many questions of each benchmark."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.run_id is None) == (self.model is None):
+            raise BadPayload("An evaluation needs either a run or a model folder, and not both.")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPayload:
+    """Write a frozen dataset version in one format."""
+
+    version_id: int
+    format: str = "ms_swift"
+    folder: str | None = None
+    """Where to; a folder of `exports/` when not given."""
+
+
+@dataclass(frozen=True, slots=True)
+class SleepPayload:
+    """A job that only counts, with checkpoints and a grandchild: what the chaos tests kill. Not offered to users."""
+
+    steps: int = 40
+    step_s: float = 0.05
+    checkpoint_every: int = 5
+    needs: Needs = "gpu"
+    fail_at: int | None = None
+    """Raise at this step, to see how a fault is reported."""
+    label: str = ""
+    """Two sleeps with another label are two jobs."""
+
+
+Payload = (
+    DrawPayload | ScanPayload | PairPayload | TrainPayload | EvaluatePayload | ExportPayload | SleepPayload
+)
+
+KINDS: dict[str, type[Payload]] = {
+    "draw": DrawPayload,
+    "scan": ScanPayload,
+    "pair": PairPayload,
+    "train": TrainPayload,
+    "evaluate": EvaluatePayload,
+    "export": ExportPayload,
+    "sleep": SleepPayload,
+}
+
+_ON_THE_MODEL_SLOT = ("pair", "train", "evaluate")
+
+
+def kind_of(payload: Payload) -> str:
+    """The kind of job this payload is for."""
+    return next(kind for kind, payload_type in KINDS.items() if payload_type is type(payload))
+
+
+def needs_of(payload: Payload) -> Needs:
+    """The slot this payload's job takes."""
+    if isinstance(payload, SleepPayload):
+        return payload.needs
+    return "gpu" if kind_of(payload) in _ON_THE_MODEL_SLOT else "cpu"
+
+
+def as_json(payload: Payload) -> JsonDict:
+    """The payload as JSON values; `parse` reads it back."""
+    return _plain(asdict(payload))  # type: ignore[no-any-return]
+
+
+def parse(kind: str, values: Mapping[str, Any]) -> Payload:
+    """Read a stored payload.
+
+    Raises:
+        BadPayload: For an unknown kind, an unknown or missing field, or a value of another type.
+    """
+    if kind not in KINDS:
+        raise BadPayload(f"No job is of kind {kind!r}; there are {', '.join(KINDS)}.")
+    payload_type = KINDS[kind]
+    hints = get_type_hints(payload_type)
+    unknown = sorted(set(values) - {entry.name for entry in fields(payload_type)})
+    if unknown:
+        raise BadPayload(f"A {kind} job has no field {unknown[0]!r}; it has {', '.join(hints)}.")
+    try:
+        return payload_type(**{name: _checked(f"{kind}.{name}", value, hints[name]) for name, value in values.items()})
+    except TypeError as error:
+        raise BadPayload(f"A {kind} job is not complete: {error}.") from None
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """`value` as the type `hint` says; JSON lists become tuples and whole numbers become floats where one is due."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _checked(name, value, next(part for part in arguments if part is not type(None)))
+    if origin is Literal and value in arguments:
+        return value
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_checked(name, part, arguments[0]) for part in value)
+    if origin is dict and isinstance(value, Mapping):
+        return {_checked(name, key, str): _checked(name, part, arguments[1]) for key, part in value.items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and type(value) is hint:
+        return value
+    raise BadPayload(f"{name} must be {_words(hint)}, not {value!r}.")
+
+
+def _words(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, tuple | list) else value
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise BadPayload(f"{name} is {value}; it must be at least {least}.")

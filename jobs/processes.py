@@ -1,0 +1,75 @@
+"""Which process a job is, whether it still runs, and how to end all of it.
+
+A pid alone names nothing, since pids are used again: a process is a pid and its start time. A job's processes are
+found by its process group and, because torchrun and others open sessions of their own, by the TEMPO_JOB variable that
+every descendant inherits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import psutil
+
+TICKET = "TEMPO_JOB"
+"""Environment variable `<job>.<attempt>.<token>` of a job's processes."""
+
+
+def started(pid: int) -> int | None:
+    """When this process began, in a unit of the machine; None when it is gone or only waits to be reaped."""
+    with contextlib.suppress(psutil.Error, OSError):
+        if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return None
+        return _ticks(pid) if Path("/proc/self/stat").exists() else int(psutil.Process(pid).create_time() * 1000)
+    return None
+
+
+def _ticks(pid: int) -> int:
+    # psutil counts from the wall clock, so a clock that jumps would change every process's start; these ticks
+    # count from the boot. The name in brackets may hold spaces, hence the split after the last bracket.
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+def alive(pid: int | None, pid_started: int | None) -> bool:
+    """Whether this very process still runs."""
+    return pid is not None and pid_started is not None and started(pid) == pid_started
+
+
+def of_job(job_id: int, token: str | None = None) -> list[psutil.Process]:
+    """Every process of a job, or of one attempt when its token is given, without the one that asks."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            ticket = process.environ().get(TICKET, "") if process.pid != os.getpid() else ""
+            if ticket.startswith(f"{job_id}.") and (token is None or ticket.endswith(f".{token}")):
+                found.append(process)
+    return found
+
+
+def end(job_id: int, pid: int | None, pid_started: int | None) -> None:
+    """Kill a job with all its descendants; returns when none is left or after 5 s."""
+    if pid is not None and started(pid) in (pid_started, None):
+        # `None`: the leader is gone, its group may live on. A group keeps its number while it has a member, so the
+        # number cannot belong to somebody else's process.
+        _kill_group(pid)
+    processes = of_job(job_id)
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(processes, timeout=5)
+
+
+def end_self(job_id: int, token: str) -> None:
+    """Kill this attempt's processes, this one last. Does not return."""
+    for process in of_job(job_id, token):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
