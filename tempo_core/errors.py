@@ -57,6 +57,12 @@ class DatasetDrift(TempoError):
     """The data to train on is not what was frozen."""
 
 
+class ReferenceMismatch(TempoError):
+    """A stage began with a policy that is not its own reference: the margins would measure something else."""
+
+    error_class = "bug"
+
+
 class Diverged(TempoError):
     """The loss is no longer a finite number."""
 
