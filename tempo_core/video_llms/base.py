@@ -1,0 +1,401 @@
+"""What every Video LLM can do here, and how the families of transformers do it.
+
+The one thing to know: a prompt is text and pictures with their times, and it becomes token ids in one place
+(`encode_many`), with `VideoMetadata` always given. Without it the processor assumes 24 pictures a second, and
+neighbouring pictures silently share one temporal position: the model could not see any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+from transformers.video_utils import VideoMetadata
+
+from tempo_core.errors import ModelRefused, OutsideVocabulary, VideoLost
+from tempo_core.settings import TRUST_REMOTE_CODE
+from tempo_core.types import Answer, Frames, Question, Sampling
+from tempo_core.video_llms.checkpoints import Checkpoint
+from tempo_core.video_llms.drawing import Draw
+from tempo_core.video_llms.positions import POSITIONS, max_plus_one
+
+VIDEO_TYPE = 2
+"""`mm_token_type_ids` of a video token; text is 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One prompt, not padded: `input_ids` and `mm_token_type_ids` (L,), and what the vision tower needs."""
+
+    input_ids: Tensor
+    mm_token_type_ids: Tensor
+    tensors: dict[str, Tensor]
+    """pixel_values_videos (P, D), video_grid_thw (1, 3), second_per_grid_ts (1,); empty without a video."""
+    n_video_tokens: int
+
+
+class VideoLLM(Protocol):
+    """What pairing, training and evaluation ask of a Video LLM."""
+
+    family: str
+    prompt_set: str
+    name: str
+    positions: str
+    model: nn.Module
+    processor: Any
+    tokenizer: Any
+    lora_targets: str
+    """Regular expression over module names: the linear layers of the language model, never of the vision tower."""
+    tower_names: tuple[str, ...]
+    """Module names of the vision tower and its projector."""
+    long_side: int | None
+    """Pictures are shrunk to this long side before the processor sees them; None keeps them."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def checkpoint(self) -> Checkpoint: ...
+
+    def answer(self, questions: Sequence[Question], sampling: Sampling, seed: int | Sequence[int]) -> list[Answer]: ...
+
+    def log_probs(self, questions: Sequence[Question], answers: Sequence[str]) -> list[NDArray[np.float32]]: ...
+
+    def encode(self, question: Question) -> Encoded: ...
+
+    def encode_answer(self, text: str) -> list[int]: ...
+
+    def check_text(self, text: str) -> None: ...
+
+    def fps_of(self, n_pictures: int, duration_s: float) -> float: ...
+
+
+class HFVideoLLM:
+    """A family of transformers, loaded through its Auto classes from a local folder of safetensors."""
+
+    family: str = ""
+    prompt_set: str = "general"
+    lora_targets: str = ""
+    tower_names: tuple[str, ...] = ()
+    long_side: int | None = None
+    batch_size: int = 8
+    """Questions in one forward; what memory allows."""
+    default_positions: ClassVar[str] = "hf"
+    video_options: ClassVar[dict[str, Any]] = {"do_sample_frames": False}
+    """Given to the processor with every video."""
+
+    def __init__(self, checkpoint: Checkpoint, model: Any, processor: Any, positions: str) -> None:
+        self.checkpoint = checkpoint
+        self.name = checkpoint.name
+        self.model = model
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
+        self.positions = positions
+        self.video_token_id = int(model.config.video_token_id)
+        self.end_ids = _end_ids(model, self.tokenizer)
+        self._control_tokens = tuple(self.tokenizer.all_special_tokens)
+        # The checkpoint's own sampling settings would fill every gap in ours.
+        model.generation_config = GenerationConfig(eos_token_id=list(self.end_ids), pad_token_id=self.pad_id)
+        if positions == "max_plus_one":
+            # On the instance: the library's class stays as it is for everybody else in this process.
+            self.core.get_rope_index = max_plus_one(self.core.get_rope_index)
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        positions: str | None = None,
+    ) -> Self:
+        """Load a checkpoint that `checkpoints.inspect` let pass."""
+        positions = positions or cls.default_positions
+        if positions not in POSITIONS:
+            raise ValueError(f"positions is {positions!r}, must be one of {POSITIONS}")
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
+        folder = str(checkpoint.path)
+        options = {"local_files_only": True, "trust_remote_code": TRUST_REMOTE_CODE}
+        try:
+            processor = AutoProcessor.from_pretrained(folder, **options)
+            model = AutoModelForImageTextToText.from_pretrained(
+                folder, dtype=getattr(torch, dtype), use_safetensors=True, **options
+            )
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise ModelRefused(f"{folder} could not be loaded as {cls.family}: {error}") from error
+        return cls(checkpoint, model.to(device).eval(), processor, positions)
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = next(self.model.parameters()).device
+        return device
+
+    @property
+    def bare_model(self) -> Any:
+        """The model itself, also while a trainer has wrapped it with adapters."""
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+
+    @property
+    def core(self) -> Any:
+        """The model without its head: what knows `get_rope_index`."""
+        return self.bare_model.model
+
+    @property
+    def end_id(self) -> int:
+        return self.end_ids[0]
+
+    @property
+    def pad_id(self) -> int:
+        pad = self.tokenizer.pad_token_id
+        return int(self.end_id if pad is None else pad)
+
+    # --- text and pictures to ids ---------------------------------------------------------------------------
+
+    def check_text(self, text: str) -> None:
+        """Refuse text that this model cannot read.
+
+        Raises:
+            OutsideVocabulary: The text holds a control token, which would open or close turns of the conversation.
+        """
+        for token in self._control_tokens:
+            if token in text:
+                raise OutsideVocabulary(f"{token!r} is a control token of {self.name}. Remove it from the text.")
+
+    def encode(self, question: Question) -> Encoded:
+        """One prompt as ids, ready for an answer to be appended.
+
+        Raises:
+            VideoLost: A question with pictures whose ids hold no video, or not as many tokens as the pictures give.
+        """
+        return self.encode_many([question])[0]
+
+    def encode_many(self, questions: Sequence[Question]) -> list[Encoded]:
+        """As `encode`, for many: the processor is called once."""
+        for question in questions:
+            self.check_text(question.text)
+        videos = [question.frames for question in questions if question.frames is not None]
+        prompts = self.processor.apply_chat_template(
+            [_conversation(question) for question in questions], tokenize=False, add_generation_prompt=True
+        )
+        for question, prompt in zip(questions, prompts, strict=True):
+            if prompt.count(self.processor.video_token) != (question.frames is not None):
+                raise VideoLost(
+                    f"The chat template of {self.name} gives {prompt.count(self.processor.video_token)} places for a "
+                    f"video, the question needs {int(question.frames is not None)}. Use the model's own template."
+                )
+        pictures: dict[str, Any] = {}
+        if videos:
+            pictures["videos"] = [_channels_first(video) for video in videos]
+            pictures["video_metadata"] = [_metadata(video) for video in videos]
+            pictures.update(self.video_options)
+        batch = self.processor(text=list(prompts), **pictures)
+        tensors = iter(self._tensors_by_video(batch) if videos else ())
+        return [
+            self._encoded(ids, next(tensors) if question.frames is not None else {})
+            for question, ids in zip(questions, batch["input_ids"], strict=True)
+        ]
+
+    def _tensors_by_video(self, batch: Any) -> Iterator[dict[str, Tensor]]:
+        grids = torch.as_tensor(batch["video_grid_thw"])
+        seconds = torch.as_tensor(batch["second_per_grid_ts"], dtype=torch.float32)
+        pixels = torch.split(torch.as_tensor(batch["pixel_values_videos"]), grids.prod(dim=1).tolist())
+        for i, pixel_values in enumerate(pixels):
+            yield {
+                "pixel_values_videos": pixel_values,
+                "video_grid_thw": grids[i : i + 1],
+                "second_per_grid_ts": seconds[i : i + 1],
+            }
+
+    def _encoded(self, ids: Sequence[int], tensors: dict[str, Tensor]) -> Encoded:
+        input_ids = torch.as_tensor(ids, dtype=torch.long)
+        types = (input_ids == self.video_token_id).long() * VIDEO_TYPE
+        n_video_tokens = int((types == VIDEO_TYPE).sum())
+        expected = self._n_features(tensors["video_grid_thw"]) if tensors else 0
+        if n_video_tokens != expected:
+            raise VideoLost(
+                f"The prompt holds {n_video_tokens} video tokens and the pictures give {expected}. "
+                "The processor and the weights of this model do not belong together: use the model's own processor."
+            )
+        return Encoded(input_ids, types, tensors, n_video_tokens)
+
+    def _n_features(self, grid_thw: Tensor) -> int:
+        n_features = int(grid_thw.prod()) // int(self.bare_model.config.vision_config.spatial_merge_size) ** 2
+        if n_features == 0:
+            raise VideoLost("The pictures give no video token. Ask with one picture or more.")
+        return n_features
+
+    def encode_answer(self, text: str) -> list[int]:
+        """An answer's ids as generation emits them: tokenised apart from the prompt, and with the end token."""
+        self.check_text(text)
+        return [*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.end_id]
+
+    def positions_of(self, encoded: Encoded) -> Tensor:
+        """Positions of one prompt, shape (3, L): time, height, width."""
+        ids, types = encoded.input_ids[None], encoded.mm_token_type_ids[None]
+        if not encoded.tensors:
+            return torch.arange(ids.shape[1]).expand(3, -1)
+        grid = {key: encoded.tensors[key] for key in ("video_grid_thw", "second_per_grid_ts")}
+        positions: Tensor = self.core.get_rope_index(ids, types, attention_mask=torch.ones_like(ids), **grid)[0]
+        return positions[:, 0]
+
+    def fps_of(self, n_pictures: int, duration_s: float) -> float:
+        """The rate to tell the model for pictures spread over `duration_s`."""
+        return n_pictures / duration_s if duration_s > 0 else 1.0
+
+    # --- asking ---------------------------------------------------------------------------------------------
+
+    def answer(self, questions: Sequence[Question], sampling: Sampling, seed: int | Sequence[int]) -> list[Answer]:
+        """Answer in free text, in the order of the questions.
+
+        Args:
+            seed: One per question, or one from which they are derived. The same seed gives the same draw, whatever
+                else is in the batch.
+        """
+        seeds = _seeds(seed, len(questions))
+        answers: dict[int, Answer] = {}
+        for chosen in self._batches(questions):
+            batch = self._answer_batch([questions[i] for i in chosen], sampling, [seeds[i] for i in chosen])
+            answers.update(zip(chosen, batch, strict=True))
+        return [answers[i] for i in range(len(questions))]
+
+    @torch.no_grad()
+    def _answer_batch(self, questions: Sequence[Question], sampling: Sampling, seeds: Sequence[int]) -> list[Answer]:
+        encoded = self.encode_many(questions)
+        inputs = self.collate(encoded, [()] * len(encoded), side="left")
+        draw = Draw(sampling, seeds, padding=inputs["attention_mask"] == 0)
+        ids = self.model.generate(
+            **inputs,
+            generation_config=self._generation_config(sampling),
+            logits_processor=[draw],
+        )
+        new = ids[:, inputs["input_ids"].shape[1] :].tolist()
+        log_probs = torch.stack(draw.log_probs, dim=1).cpu().numpy()
+        return [self._answer(row, values) for row, values in zip(new, log_probs, strict=True)]
+
+    def _generation_config(self, sampling: Sampling) -> Any:
+        # `Draw` has already chosen when greedy decoding looks.
+        return GenerationConfig(
+            max_new_tokens=sampling.max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            eos_token_id=list(self.end_ids),
+            pad_token_id=self.pad_id,
+        )
+
+    def _answer(self, ids: Sequence[int], log_probs: NDArray[np.float32]) -> Answer:
+        end = next((i for i, token in enumerate(ids) if token in self.end_ids), None)
+        said = ids[:end]
+        text = self.tokenizer.decode(said, skip_special_tokens=True).strip()
+        n_drawn = len(said) + (end is not None)
+        return Answer(text, len(said), "length" if end is None else "stop", float(log_probs[:n_drawn].sum()))
+
+    # --- scoring --------------------------------------------------------------------------------------------
+
+    def log_probs(self, questions: Sequence[Question], answers: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Log-probability of every token of the given answers, the end token included."""
+        return self.log_probs_of_ids(questions, [self.encode_answer(answer) for answer in answers])
+
+    def log_probs_of_ids(
+        self, questions: Sequence[Question], answers: Sequence[Sequence[int]]
+    ) -> list[NDArray[np.float32]]:
+        scores: dict[int, NDArray[np.float32]] = {}
+        for chosen in self._batches(questions, [len(answer) for answer in answers]):
+            batch = self._log_probs_batch([questions[i] for i in chosen], [answers[i] for i in chosen])
+            scores.update(zip(chosen, batch, strict=True))
+        return [scores[i] for i in range(len(questions))]
+
+    @torch.no_grad()
+    def _log_probs_batch(
+        self, questions: Sequence[Question], answers: Sequence[Sequence[int]]
+    ) -> list[NDArray[np.float32]]:
+        encoded = self.encode_many(questions)
+        hidden = self.core(**self.collate(encoded, answers, side="right")).last_hidden_state
+        # Only the answers' positions meet the vocabulary: all of them would be gigabytes with a large one.
+        rows = [
+            hidden[i, len(e.input_ids) - 1 : len(e.input_ids) - 1 + len(answer)]
+            for i, (e, answer) in enumerate(zip(encoded, answers, strict=True))
+        ]
+        logits = self.bare_model.get_output_embeddings()(torch.cat(rows)).float()
+        ids = torch.tensor([token for answer in answers for token in answer], device=logits.device)
+        values = torch.log_softmax(logits, dim=-1).gather(1, ids[:, None]).squeeze(1)
+        return [part.cpu().numpy() for part in torch.split(values, [len(answer) for answer in answers])]
+
+    # --- batches --------------------------------------------------------------------------------------------
+
+    def collate(self, encoded: Sequence[Encoded], answers: Sequence[Sequence[int]], *, side: str) -> dict[str, Tensor]:
+        """Prompts with their answers as one padded batch of model inputs; generation pads left, scoring right."""
+        tails = [torch.tensor(answer, dtype=torch.long) for answer in answers]
+        rows = [torch.cat([e.input_ids, tail]) for e, tail in zip(encoded, tails, strict=True)]
+        types = [torch.cat([e.mm_token_type_ids, tail * 0]) for e, tail in zip(encoded, tails, strict=True)]
+        batch = {
+            "input_ids": _pad(rows, self.pad_id, side),
+            "attention_mask": _pad([torch.ones_like(row) for row in rows], 0, side),
+            "mm_token_type_ids": _pad(types, 0, side),
+        }
+        for key in ("pixel_values_videos", "video_grid_thw", "second_per_grid_ts"):
+            if parts := [e.tensors[key] for e in encoded if e.tensors]:
+                batch[key] = torch.cat(parts)
+        return {key: value.to(self.device) for key, value in batch.items()}
+
+    def _batches(self, questions: Sequence[Question], extra: Sequence[int] | None = None) -> Iterator[list[int]]:
+        """Indices in groups of similar length: little padding, and answers that end at about the same step."""
+
+        def size(i: int) -> tuple[int, int]:
+            frames = questions[i].frames
+            n_pictures = 0 if frames is None else len(frames.numbers)
+            return n_pictures, len(questions[i].text) + (extra[i] if extra else 0)
+
+        order = sorted(range(len(questions)), key=size)
+        for start in range(0, len(order), self.batch_size):
+            yield order[start : start + self.batch_size]
+
+
+def _conversation(question: Question) -> list[dict[str, Any]]:
+    content: list[dict[str, str]] = [] if question.frames is None else [{"type": "video"}]
+    return [{"role": "user", "content": [*content, {"type": "text", "text": question.text}]}]
+
+
+def _channels_first(frames: Frames) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(frames.pixels)).permute(0, 3, 1, 2)
+
+
+def _metadata(frames: Frames) -> Any:
+    n_pictures, height, width = frames.pixels.shape[:3]
+    return VideoMetadata(
+        total_num_frames=n_pictures,
+        fps=frames.fps,
+        frames_indices=list(range(n_pictures)),
+        duration=n_pictures / frames.fps,
+        height=height,
+        width=width,
+    )
+
+
+def _pad(rows: Sequence[Tensor], value: int, side: str) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value, padding_side=side)
+
+
+def _end_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Ids that end an answer; the tokenizer's own end token first, because that is what closes a turn."""
+    given = model.generation_config.eos_token_id
+    listed = list(given) if isinstance(given, list | tuple) else [] if given is None else [given]
+    first = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    ends = tuple(dict.fromkeys(int(i) for i in [*first, *listed]))
+    if not ends:
+        raise ModelRefused("The tokenizer and the model name no end token, so no answer could end.")
+    return ends
+
+
+def _seeds(seed: int | Sequence[int], n: int) -> list[int]:
+    if isinstance(seed, int):
+        return [int(s) for s in np.random.SeedSequence(seed).generate_state(n, np.uint64)] if n else []
+    if len(seed) != n:
+        raise ValueError(f"{len(seed)} seeds for {n} questions")
+    return [int(s) for s in seed]

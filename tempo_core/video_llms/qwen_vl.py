@@ -1,0 +1,32 @@
+"""Qwen2.5-VL, in any size, from a local folder.
+
+The one thing to know: its language model counts time in steps of half a second and two pictures make one step, so
+more than four pictures a second would share temporal positions; `fps_of` never tells it more.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from tempo_core.video_llms.base import HFVideoLLM
+
+
+class QwenVL(HFVideoLLM):
+    """`Qwen2_5_VLForConditionalGeneration` with its own processor."""
+
+    family = "qwen-vl"
+    prompt_set = "general"
+    lora_targets = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
+    tower_names = ("model.visual",)
+    # Our choice: 64 key frames of a 16:9 video then cost about 4,600 of the 16,384 tokens that a pair may have.
+    long_side = 448
+    # The default of `cap_pixels_per_frame` changes between versions of transformers, and the tokens with it.
+    video_options: ClassVar[dict[str, Any]] = {"do_sample_frames": False, "cap_pixels_per_frame": True}
+
+    def fps_of(self, n_pictures: int, duration_s: float) -> float:
+        vision = self.bare_model.config.vision_config
+        most = float(vision.tokens_per_second * vision.temporal_patch_size)
+        return min(super().fps_of(n_pictures, duration_s), most)
+
+
+VIDEO_LLM = QwenVL

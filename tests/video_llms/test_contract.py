@@ -1,0 +1,173 @@
+"""What every family of Video LLMs must do. A new family is picked up from `FAMILIES`; it needs a small checkpoint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tempo_core.errors import OutsideVocabulary, VideoLost
+from tempo_core.settings import EMBEDDED_MODEL
+from tempo_core.types import Frames, Question, Sampling
+from tempo_core.video_llms import FAMILIES, load
+from tempo_core.video_llms.base import HFVideoLLM
+from tests.checkpoints import frames, qwen_folder  # noqa: F401
+
+SAMPLING = Sampling(temperature=1.0, max_new_tokens=16)
+
+
+def texts(llm: HFVideoLLM) -> list[str]:
+    if llm.prompt_set == "embedded":
+        from tempo_core.prompts import PROMPT_SETS
+
+        return list(PROMPT_SETS["embedded"].describe[:3])
+    return ["describe the video in detail", "What happens first?", "then"]
+
+
+def pictures(llm: HFVideoLLM, n_pictures: int, seed: int) -> Frames:
+    return frames(n_pictures, seed, size_px=llm.long_side or 56 if llm.family == "tiny" else 56)
+
+
+def questions(llm: HFVideoLLM) -> list[Question]:
+    """Videos of several lengths, and one question without a video."""
+    first, second, third = texts(llm)
+    return [
+        Question(first, pictures(llm, 12, 0)),
+        Question(second, pictures(llm, 4, 1)),
+        Question(third),
+        Question(third, pictures(llm, 32, 2)),
+    ]
+
+
+@pytest.fixture(scope="module", params=[(f, p) for f in FAMILIES for p in ("hf", "max_plus_one")], ids=str)
+def llm(request: pytest.FixtureRequest) -> Iterator[HFVideoLLM]:
+    family, positions = request.param
+    if family == "tiny" and not (EMBEDDED_MODEL / "config.json").exists():
+        pytest.skip("the embedded model's weights are not here")
+    folder: Path = EMBEDDED_MODEL if family == "tiny" else request.getfixturevalue("qwen_folder")
+    loaded = load(folder, device="cpu", dtype="float32", positions=positions)
+    assert isinstance(loaded, HFVideoLLM)
+    yield loaded
+
+
+def test_each_step_of_the_video_has_its_own_temporal_position(llm):
+    encoded = llm.encode(questions(llm)[0])
+    temporal = llm.positions_of(encoded)[0][encoded.mm_token_type_ids == 2]
+    assert encoded.n_video_tokens == len(temporal) > 0
+    assert len(set(temporal.tolist())) == 6, "12 pictures, two to a step"
+    assert temporal.tolist() == sorted(temporal.tolist())
+
+
+def test_text_after_the_video_starts_where_the_layout_says(llm):
+    encoded = llm.encode(questions(llm)[3])
+    positions = llm.positions_of(encoded)
+    video = encoded.mm_token_type_ids == 2
+    after = int(positions[0, int(video.nonzero().max()) + 1])
+    largest, start = int(positions[:, video].max()), int(positions[:, video].min())
+    if llm.positions == "max_plus_one":
+        assert after == largest + 1
+    else:
+        grid = encoded.tensors["video_grid_thw"][0]
+        assert after == start + int(grid[1:].max()) // llm.model.config.vision_config.spatial_merge_size
+
+
+def test_what_generation_drew_scores_the_same_when_it_is_read(llm):
+    asked = questions(llm)
+    drawn: list[list[int]] = []
+    generate = llm.model.generate
+
+    def recording(**inputs):
+        ids = generate(**inputs)
+        drawn.extend(ids[:, inputs["input_ids"].shape[1] :].tolist())
+        return ids
+
+    llm.model.generate = recording
+    try:
+        answers = [llm.answer([question], SAMPLING, seed=[i])[0] for i, question in enumerate(asked)]
+    finally:
+        llm.model.generate = generate
+    ids = [row[: answer.n_tokens + (answer.finish == "stop")] for row, answer in zip(drawn, answers, strict=True)]
+    for answer, scores in zip(answers, llm.log_probs_of_ids(asked, ids), strict=True):
+        assert answer.log_prob == pytest.approx(float(scores.sum()), abs=1e-3)
+
+
+def test_a_batch_changes_neither_answers_nor_scores(llm):
+    asked, seeds = questions(llm), [5, 6, 7, 8]
+    together = llm.answer(asked, SAMPLING, seeds)
+    alone = [llm.answer([question], SAMPLING, [seed])[0] for question, seed in zip(asked, seeds, strict=True)]
+    assert [answer.text for answer in together] == [answer.text for answer in alone]
+    texts_to_score = [texts(llm)[i % 3] for i in range(4)]
+    batch = llm.log_probs(asked, texts_to_score)
+    for scores, question, text in zip(batch, asked, texts_to_score, strict=True):
+        np.testing.assert_allclose(scores, llm.log_probs([question], [text])[0], atol=1e-4)
+        assert len(scores) == len(llm.encode_answer(text))
+
+
+def test_the_same_seed_draws_the_same_and_another_draws_other(llm):
+    asked = questions(llm)
+    hot = replace(SAMPLING, temperature=2.0)
+    first = [answer.text for answer in llm.answer(asked, hot, seed=1)]
+    assert first == [answer.text for answer in llm.answer(asked, hot, seed=1)]
+    assert first != [answer.text for answer in llm.answer(asked, hot, seed=2)]
+
+
+def test_without_temperature_there_is_nothing_to_draw(llm):
+    greedy = replace(SAMPLING, temperature=0.0)
+    asked = questions(llm)[:1]
+    assert llm.answer(asked, greedy, seed=1) == llm.answer(asked, greedy, seed=2)
+
+
+def test_other_pictures_and_another_order_of_pictures_change_the_score(llm):
+    question = questions(llm)[0]
+    assert question.frames is not None
+    backwards = replace(question.frames, pixels=question.frames.pixels[::-1].copy())
+    variants = [question, replace(question, frames=pictures(llm, 12, 99)), replace(question, frames=backwards)]
+    same, other, reversed_ = (float(s.sum()) for s in llm.log_probs(variants, [texts(llm)[0]] * 3))
+    assert abs(same - other) > 1e-3
+    assert abs(same - reversed_) > 1e-3
+
+
+def test_an_answer_ends_in_the_end_token_and_an_answer_cut_off_says_so(llm):
+    assert llm.encode_answer(texts(llm)[0])[-1] == llm.end_id
+    (answer,) = llm.answer(questions(llm)[:1], replace(SAMPLING, max_new_tokens=1, temperature=0.0), seed=0)
+    assert answer.finish == ("stop" if answer.n_tokens == 0 else "length")
+
+
+def test_control_tokens_in_text_are_refused(llm):
+    token = llm.tokenizer.eos_token
+    with pytest.raises(OutsideVocabulary, match=re.escape(token)):
+        llm.encode_answer(f"{texts(llm)[0]} {token}")
+    with pytest.raises(OutsideVocabulary):
+        llm.encode(Question(f"{texts(llm)[0]} {llm.processor.video_token}"))
+
+
+def test_a_prompt_that_lost_its_video_is_an_error(llm):
+    template = llm.processor.chat_template
+    llm.processor.chat_template = re.sub(r"\{% if c\['type'\].*?\{% elif", "{% if false %}{% elif", template, count=1)
+    try:
+        with pytest.raises(VideoLost):
+            llm.encode(questions(llm)[0])
+    finally:
+        llm.processor.chat_template = template
+    assert llm.encode(questions(llm)[0]).n_video_tokens > 0
+
+
+def test_adapters_go_to_the_language_model_only(llm):
+    linear = [name for name, module in llm.model.named_modules() if type(module).__name__ == "Linear"]
+    adapted = [name for name in linear if re.fullmatch(llm.lora_targets, name)]
+    assert len(adapted) == 7 * llm.model.config.text_config.num_hidden_layers
+    for tower in llm.tower_names:
+        assert any(name.startswith(tower) for name in linear), tower
+        assert not any(name.startswith(tower) for name in adapted), tower
+
+
+def test_no_picture_rate_hides_the_order(llm):
+    for n_pictures, duration_s in [(12, 60.0), (12, 0.4), (2, 0.0)]:
+        shown = replace(pictures(llm, 12, 0), fps=llm.fps_of(n_pictures, duration_s))
+        encoded = llm.encode(Question(texts(llm)[0], shown))
+        temporal = llm.positions_of(encoded)[0][encoded.mm_token_type_ids == 2]
+        assert len(set(temporal.tolist())) == 6, (n_pictures, duration_s)
