@@ -1,0 +1,303 @@
+"""Libraries, and the videos found in them.
+
+A video is its bytes: one file at two paths is one video with two locations. A file that could not be used keeps its
+row with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select, update
+from sqlalchemy.orm import Session
+
+from db.session import now_ms
+from db.tables import LibraryRow, LocationRow, PairRow, TimelineRow, VideoRow
+from tempo_core.errors import Unknown
+from tempo_core.types import Video
+
+FOUND, UNREADABLE = "found", "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoCard:
+    """A video as a page lists it. `left_out_by` is the first rule it failed, with value and limit; None = kept."""
+
+    id: int
+    sha256: str | None
+    name: str
+    status: str
+    reason: str | None
+    message: str | None
+    duration_s: float | None
+    n_frames: int | None
+    width: int | None
+    height: int | None
+    timeline_id: int | None
+    n_shots: int | None
+    n_clips: int | None
+    n_groups: int | None
+    left_out_by: str | None
+    left_out_value: float | None
+    limit: float | None
+    n_pairs: int
+
+    @property
+    def kept(self) -> bool:
+        return self.status == "ok" and self.timeline_id is not None and self.left_out_by is None
+
+
+@dataclass(frozen=True, slots=True)
+class FunnelStep:
+    """`left_out` videos fell at this rule, `remaining` are left after it."""
+
+    code: str
+    left_out: int
+    remaining: int
+
+
+def library(session: Session, root: Path, name: str | None = None) -> int:
+    """The library of a folder, made if it is new."""
+    root = root.resolve()
+    found = session.execute(select(LibraryRow.id).where(LibraryRow.root == _text(root))).scalar_one_or_none()
+    if found is not None:
+        return found
+    row = LibraryRow(root=_text(root), name=name or root.name or str(root), created_ms=now_ms())
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def libraries(session: Session) -> list[tuple[int, str, Path]]:
+    """(id, name, root) of each library."""
+    rows = session.execute(select(LibraryRow.id, LibraryRow.name, LibraryRow.root).order_by(LibraryRow.id))
+    return [(id_, name, Path(root)) for id_, name, root in rows]
+
+
+def record(
+    session: Session, library_id: int, rel_path: str | Path, video: Video, times_sha256: str, probe: dict[str, Any]
+) -> int:
+    """Keep a scanned video and where it lies. Scanning again changes nothing but what the scan measured."""
+    measured: dict[str, Any] = {
+        "sha256": video.sha256, "size_bytes": _size(video.path), "duration_s": float(video.duration_s),
+        "n_frames": int(video.n_frames), "fps_num": video.fps.numerator, "fps_den": video.fps.denominator,
+        "width": int(video.width), "height": int(video.height), "times_sha256": times_sha256, "probe": probe,
+        "status": "ok", "reason": None, "message": None,
+    }  # fmt: skip
+    return _keep(session, library_id, _text(rel_path), video.sha256, measured)
+
+
+def record_failure(
+    session: Session, library_id: int, rel_path: str | Path, sha256: str | None, code: str, message: str
+) -> int:
+    """Keep a file that cannot be used, with the code and the sentence why."""
+    known = by_sha(session, sha256) if sha256 else None
+    if known is not None and get(session, known).status == "ok":
+        _place(session, library_id, _text(rel_path), known)
+        return known
+    failed = {"sha256": sha256, "status": "corrupt", "reason": code, "message": message}
+    return _keep(session, library_id, _text(rel_path), sha256, failed)
+
+
+def _keep(session: Session, library_id: int, rel_path: str, sha256: str | None, values: dict[str, Any]) -> int:
+    """The row with these bytes, else the unnamed failure at this place, else a new row."""
+    video_id = by_sha(session, sha256) if sha256 else None
+    if video_id is None:
+        here = session.execute(
+            select(VideoRow.id)
+            .join(LocationRow, LocationRow.video_id == VideoRow.id)
+            .where(LocationRow.library_id == library_id, LocationRow.rel_path == rel_path, VideoRow.sha256.is_(None))
+        )
+        video_id = here.scalar_one_or_none()
+    if video_id is None:
+        row = VideoRow(name=Path(rel_path).name, created_ms=now_ms(), **values)
+        session.add(row)
+        session.flush()
+        video_id = row.id
+    else:
+        session.execute(update(VideoRow).where(VideoRow.id == video_id).values(**values))
+    _place(session, library_id, rel_path, video_id)
+    return video_id
+
+
+def _place(session: Session, library_id: int, rel_path: str, video_id: int) -> None:
+    """Other bytes at a known path are a new video; the old one is missing unless it lies elsewhere too."""
+    place = session.get(LocationRow, (library_id, rel_path))
+    if place is None:
+        session.add(LocationRow(library_id=library_id, rel_path=rel_path, video_id=video_id, seen_ms=now_ms()))
+        session.flush()
+        return
+    before, place.video_id, place.seen_ms = place.video_id, video_id, now_ms()
+    session.flush()
+    if before != video_id:
+        _missing_without_place(session, before)
+
+
+def mark_absent(session: Session, library_id: int, present: Collection[str | Path]) -> int:
+    """Forget places of a library that no longer hold a file; returns how many videos went missing."""
+    kept = {_text(path) for path in present}
+    places = session.execute(select(LocationRow).where(LocationRow.library_id == library_id)).scalars().all()
+    gone = [place for place in places if place.rel_path not in kept]
+    for place in gone:
+        session.delete(place)
+    session.flush()
+    return sum(_missing_without_place(session, place.video_id) for place in gone)
+
+
+def _missing_without_place(session: Session, video_id: int) -> bool:
+    elsewhere = select(LocationRow.video_id).where(LocationRow.video_id == video_id).limit(1)
+    if session.execute(elsewhere).first() is not None:
+        return False
+    missing = update(VideoRow).where(VideoRow.id == video_id)
+    session.execute(missing.values(status="missing", reason="missing", message="No file with these bytes is left."))
+    return True
+
+
+def get(session: Session, video_id: int) -> VideoCard:
+    row = session.execute(_cards().where(VideoRow.id == video_id)).one_or_none()
+    if row is None:
+        raise Unknown(f"There is no video {video_id}.")
+    return VideoCard(*row)
+
+
+def by_sha(session: Session, sha256: str) -> int | None:
+    return session.execute(select(VideoRow.id).where(VideoRow.sha256 == sha256)).scalar_one_or_none()
+
+
+def listing(
+    session: Session,
+    *,
+    status: str | None = None,
+    rule: str | None = None,
+    kept: bool | None = None,
+    library_id: int | None = None,
+    after_id: int = 0,
+    limit: int = 50,
+) -> list[VideoCard]:
+    """Videos by id; the next page starts after the last id. `rule` is a rule's code or a failure's code."""
+    query = _cards().where(VideoRow.id > after_id).order_by(VideoRow.id).limit(limit)
+    if status is not None:
+        query = query.where(VideoRow.status == status)
+    if rule is not None:
+        query = query.where((TimelineRow.left_out_by == rule) | (VideoRow.reason == rule))
+    if kept is not None:
+        query = query.where(_is_kept() if kept else ~func.coalesce(_is_kept(), False))
+    if library_id is not None:
+        here = select(LocationRow.video_id).where(LocationRow.library_id == library_id)
+        query = query.where(VideoRow.id.in_(here))
+    return [VideoCard(*row) for row in session.execute(query)]
+
+
+def counts(session: Session) -> dict[str, int]:
+    """Videos by status, and `kept`: those that passed every rule."""
+    by_status = select(VideoRow.status, func.count()).group_by(VideoRow.status)
+    found = {status: n for status, n in session.execute(by_status)}
+    kept = select(func.count()).select_from(VideoRow).join(TimelineRow, _current()).where(_is_kept())
+    return found | {"kept": session.execute(kept).scalar_one()}
+
+
+def funnel(session: Session) -> list[FunnelStep]:
+    """How many videos each rule left out, in the order in which the rules are asked."""
+    total = session.execute(select(func.count()).select_from(VideoRow)).scalar_one()
+    judged = session.execute(
+        select(TimelineRow.left_out_by, func.count(), func.max(TimelineRow.id))
+        .join(VideoRow, _current())
+        .where(VideoRow.status == "ok")
+        .group_by(TimelineRow.left_out_by)
+    ).all()
+    left_out = {code: n for code, n, _ in judged if code is not None}
+    steps = [FunnelStep(FOUND, 0, total)]
+    unreadable = total - sum(n for _, n, _ in judged)
+    for code, n in [(UNREADABLE, unreadable)] + [
+        (code, left_out.get(code, 0)) for code in _rule_order(session, judged)
+    ]:
+        steps.append(FunnelStep(code, n, steps[-1].remaining - n))
+    return steps
+
+
+def _rule_order(session: Session, judged: Collection[Any]) -> list[str]:
+    """Codes as the newest judgement lists them; then codes of older judgements that it does not know."""
+    if not judged:
+        return []
+    newest = max(last for _, _, last in judged)
+    rules = session.execute(select(TimelineRow.rules).where(TimelineRow.id == newest)).scalar_one()
+    order = [rule["code"] for rule in rules]
+    return order + sorted({code for code, _, _ in judged if code is not None} - set(order))
+
+
+def value(session: Session, video_id: int) -> Video:
+    """The video as the core knows it, with a path where it lies now."""
+    row = session.get(VideoRow, video_id)
+    if row is None or row.status != "ok":
+        raise Unknown(f"There is no usable video {video_id}.")
+    return as_value(row, path_of(session, video_id))
+
+
+def as_value(row: Any, path: Path) -> Video:
+    """`row` has the columns of a video that is `ok`."""
+    fps = Fraction(row.fps_num, row.fps_den)
+    return Video(row.sha256, path, fps, row.n_frames, row.duration_s, row.width, row.height)
+
+
+def path_of(session: Session, video_id: int) -> Path:
+    """Where the video lies: an existing file below its library's folder, else `Unknown`."""
+    places = places_of(session, [video_id]).get(video_id, [])
+    for root, rel_path in places:
+        path = (root / rel_path).resolve()
+        if path.is_relative_to(root) and path.is_file():
+            return path
+    where = f" It was last seen at {places[0][0] / places[0][1]}." if places else ""
+    raise Unknown(f"The file of video {video_id} is not there.{where} Put it back, or scan its folder again.")
+
+
+def places_of(session: Session, video_ids: Collection[int]) -> dict[int, list[tuple[Path, str]]]:
+    """(library folder, path below it) of each video, the last seen first."""
+    found: dict[int, list[tuple[Path, str]]] = {}
+    wanted = json.dumps(sorted(set(video_ids)))
+    rows = session.execute(
+        select(LocationRow.video_id, LibraryRow.root, LocationRow.rel_path)
+        .join(LibraryRow, LibraryRow.id == LocationRow.library_id)
+        .where(LocationRow.video_id.in_(id_list(wanted)))
+        .order_by(LocationRow.video_id, LocationRow.seen_ms.desc(), LocationRow.rel_path)
+    )
+    for video_id, root, rel_path in rows:
+        found.setdefault(video_id, []).append((Path(root), rel_path))
+    return found
+
+
+def id_list(wanted: str) -> Select[tuple[int]]:
+    """A list of ids as one bound value: SQLite binds at most 32,766 variables."""
+    return select(func.json_each(wanted).table_valued("value").c.value)
+
+
+def _cards() -> Select[Any]:
+    n_pairs = select(func.count()).where(PairRow.video_id == VideoRow.id).scalar_subquery()
+    t, v = TimelineRow, VideoRow
+    columns: tuple[Any, ...] = (
+        v.id, v.sha256, v.name, v.status, v.reason, v.message, v.duration_s, v.n_frames, v.width, v.height,
+        t.id, t.n_shots, t.n_clips, t.n_groups, t.left_out_by, t.left_out_value, t.left_out_limit, n_pairs,
+    )  # fmt: skip
+    return select(*columns).outerjoin(t, _current())
+
+
+def _current() -> ColumnElement[bool]:
+    return (TimelineRow.video_id == VideoRow.id) & TimelineRow.current
+
+
+def _is_kept() -> ColumnElement[bool]:
+    return (VideoRow.status == "ok") & TimelineRow.id.is_not(None) & TimelineRow.left_out_by.is_(None)
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def _text(path: str | Path) -> str:
+    """A path as text; bytes that are no UTF-8 are written out, since the database holds UTF-8 only."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
