@@ -215,6 +215,7 @@ class TimelineRow(Base):
     config_sha256: Mapped[str]
     params: Mapped[dict[str, Any]]
     sha256: Mapped[str]
+    shots: Mapped[list[Any]]
     clips: Mapped[list[Any]]
     n_shots: Mapped[int]
     n_clips: Mapped[int]
@@ -366,6 +367,13 @@ class PairRow(Base):
         Index("ix_pair_queue", "status", "magnitude", "difficulty", "id"),
         Index("ix_pair_claim", "status", "claim_until_ms", "id"),
         Index("ix_pair_hist", "kind", "difficulty", "magnitude", "n_clips", "status"),
+        Index(
+            "ix_pair_mine",
+            "claimed_by",
+            "id",
+            sqlite_where=text("claimed_by IS NOT NULL"),
+            postgresql_where=text("claimed_by IS NOT NULL"),
+        ),
         Index(None, "video_id"),
         Index(None, "plan_id"),
     )

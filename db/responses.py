@@ -1,0 +1,135 @@
+"""Captions and answers, each once per recipe: what was asked of which model, how, with which seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from db.session import now_ms
+from db.tables import CaptionRow, ResponseRow
+from tempo_core.types import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionRecipe:
+    """What makes the captions of one timeline."""
+
+    timeline_id: int
+    model_id: int
+    prompt_id: int
+    sampling_id: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What makes one answer. `plan_id` None is the clean order, `timeline_id` None an imported answer."""
+
+    video_id: int
+    timeline_id: int | None
+    plan_id: int | None
+    model_id: int
+    prompt_id: int
+    sampling_id: int
+    seed: int
+
+
+def captions_known(session: Session, recipe: CaptionRecipe) -> dict[int, Answer]:
+    """The stored caption of each clip, by clip index."""
+    c = CaptionRow
+    query = select(c.clip_idx, c.text, c.n_tokens, c.finish).where(
+        c.timeline_id == recipe.timeline_id,
+        c.model_id == recipe.model_id,
+        c.prompt_id == recipe.prompt_id,
+        c.sampling_id == recipe.sampling_id,
+        c.seed == recipe.seed,
+    )
+    return {index: Answer(text, n, cast(Any, finish)) for index, text, n, finish in session.execute(query)}
+
+
+def record_captions(
+    session: Session, recipe: CaptionRecipe, answers: Mapping[int, Answer], job_id: int | None = None
+) -> int:
+    """Keep new captions by clip index; known ones stay as they are. Returns how many were new."""
+    known = captions_known(session, recipe)
+    new = [
+        CaptionRow(
+            timeline_id=recipe.timeline_id,
+            model_id=recipe.model_id,
+            prompt_id=recipe.prompt_id,
+            sampling_id=recipe.sampling_id,
+            seed=recipe.seed,
+            clip_idx=index,
+            text=answer.text,
+            n_tokens=answer.n_tokens,
+            finish=answer.finish,
+            job_id=job_id,
+            created_ms=now_ms(),
+        )
+        for index, answer in answers.items()
+        if index not in known
+    ]
+    session.add_all(new)
+    session.flush()
+    return len(new)
+
+
+def record(session: Session, recipe: Recipe, answer: Answer, job_id: int | None = None) -> int:
+    """Keep an answer; a recipe that is known keeps its first answer."""
+    known = find(session, recipe)
+    if known is not None:
+        return known[0]
+    row = ResponseRow(
+        video_id=recipe.video_id,
+        timeline_id=recipe.timeline_id,
+        plan_id=recipe.plan_id,
+        model_id=recipe.model_id,
+        prompt_id=recipe.prompt_id,
+        sampling_id=recipe.sampling_id,
+        seed=recipe.seed,
+        text=answer.text,
+        n_tokens=answer.n_tokens,
+        finish=answer.finish,
+        log_prob=answer.log_prob,
+        job_id=job_id,
+        created_ms=now_ms(),
+    )
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def find(session: Session, recipe: Recipe) -> tuple[int, Answer] | None:
+    """(id, answer) of a recipe, if it was answered."""
+    r = ResponseRow
+    row = session.execute(
+        select(r.id, r.text, r.n_tokens, r.finish, r.log_prob).where(
+            r.video_id == recipe.video_id,
+            _or_zero(r.timeline_id) == (recipe.timeline_id or 0),
+            _or_zero(r.plan_id) == (recipe.plan_id or 0),
+            r.model_id == recipe.model_id,
+            r.prompt_id == recipe.prompt_id,
+            r.sampling_id == recipe.sampling_id,
+            r.seed == recipe.seed,
+        )
+    ).one_or_none()
+    return None if row is None else (row[0], Answer(row[1], row[2], cast(Any, row[3]), row[4]))
+
+
+def _or_zero(column: Any) -> ColumnElement[int]:
+    """As the unique index over recipes spells it, so that it is used."""
+    return func.coalesce(column, 0)
+
+
+def known(session: Session, recipes: Iterable[Recipe]) -> dict[Recipe, tuple[int, Answer]]:
+    """Which of these recipes were answered already: what a resumed job need not ask again."""
+    found = {recipe: find(session, recipe) for recipe in recipes}
+    return {recipe: hit for recipe, hit in found.items() if hit is not None}
+
+
+def count(session: Session) -> int:
+    return session.execute(select(func.count()).select_from(ResponseRow)).scalar_one()
