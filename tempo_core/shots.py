@@ -21,7 +21,7 @@ EPSILON_S = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class DetectorConfig:
-    """PySceneDetect's AdaptiveDetector with ratio 3.5 and window 3; scenes from 0.25 s, as the paper keeps from 0.2 s."""
+    """PySceneDetect's AdaptiveDetector with ratio 3.5 and window 3; scenes from 0.25 s (the paper: 0.2 s)."""
 
     kind: str = "adaptive"
     ratio: float = 3.5
