@@ -35,6 +35,10 @@ class OutsideVocabulary(TempoError):
     """The embedded model knows its own small vocabulary only."""
 
 
+class PromptTooLong(TempoError):
+    """A prompt and its answer need more tokens than the model has positions."""
+
+
 class ModelRefused(TempoError):
     """A model folder that is no model, of no supported family, or not safe to load."""
 
@@ -43,6 +47,10 @@ class ModelRefused(TempoError):
 
 class TooFew(TempoError):
     """Too few videos, pairs or questions for a step."""
+
+
+class TooLong(TempoError):
+    """A pair or example with more tokens than a run allows; it is left out by name, never cut."""
 
 
 class EmptyStage(TempoError):
