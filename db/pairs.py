@@ -1,0 +1,330 @@
+"""Preference pairs: made from two stored answers, listed, counted and shown with everything that led to them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import case, func, select
+from sqlalchemy.orm import Session, aliased
+
+from db import pair_filters, reviews, standings
+from db.pair_filters import NO_FILTER, QUARTERS, PairFilter, where
+from db.plans import as_plan
+from db.session import now_ms
+from db.standings import Standing
+from db.tables import (
+    CommentRow,
+    FilterResultRow,
+    ModelRow,
+    PairRow,
+    PlanRow,
+    PromptRow,
+    ResponseRow,
+    SamplingRow,
+    TimelineRow,
+    VideoRow,
+)
+from db.timelines import as_timeline
+from tempo_core.errors import Unknown
+from tempo_core.types import FilterVerdict, JsonDict, PerturbationPlan, Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class PairDraft:
+    """What `create` needs. `prompt_id` is the training prompt; `plan_id` None for imported pairs."""
+
+    video_id: int
+    plan_id: int | None
+    chosen_id: int
+    rejected_id: int
+    prompt_id: int
+    kind: str
+    magnitude: int | None
+    difficulty: float | None
+    n_clips: int | None
+    verdicts: tuple[FilterVerdict, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PairLine:
+    """A pair in a list; `chosen` and `rejected` are the beginnings of the answers."""
+
+    id: int
+    video_id: int
+    video_name: str
+    kind: str
+    magnitude: int | None
+    difficulty: float | None
+    n_clips: int | None
+    status: str
+    version: int
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where an answer comes from."""
+
+    response_id: int
+    model_id: int
+    model: str
+    family: str
+    prompt: str
+    sampling: JsonDict
+    seed: int
+    n_tokens: int
+    finish: str
+    job_id: int | None
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PairCard:
+    """One pair with all that led to it. `chosen`, `rejected` are as made; `final_*` as the standing review left them.
+
+    `percentile` is the difficulty's rank inside the kind; 0 = the easiest.
+    """
+
+    id: int
+    uid: str
+    video_id: int
+    video_name: str
+    kind: str
+    magnitude: int | None
+    difficulty: float | None
+    percentile: float | None
+    level: int | None
+    prompt: str
+    chosen: str
+    rejected: str
+    final_chosen: str
+    final_rejected: str
+    status: str
+    version: int
+    plan: PerturbationPlan | None
+    measures: JsonDict
+    timeline_id: int | None
+    timeline: Timeline
+    verdicts: tuple[FilterVerdict, ...]
+    from_clean: Provenance
+    from_perturbed: Provenance
+    standing: Standing
+    last: reviews.ReviewLine | None
+    n_comments: int
+
+    @property
+    def input(self) -> str:
+        """What the model was asked on: "captions" or "video"."""
+        return str(self.from_clean.sampling.get("input", "imported"))
+
+
+@dataclass(frozen=True, slots=True)
+class PairCounts:
+    """Pairs of a filter, by status, kind and magnitude ("" for none)."""
+
+    total: int
+    status: dict[str, int]
+    kind: dict[str, int]
+    magnitude: dict[str, int]
+
+
+def create(session: Session, draft: PairDraft, job_id: int | None = None) -> int:
+    """Keep a pair with its verdicts: `pending` if every rule passed, else `filtered`. Known recipes are kept once."""
+    chosen, rejected = _side(session, draft.chosen_id), _side(session, draft.rejected_id)
+    uid = hashlib.sha256(f"{chosen.recipe}|{rejected.recipe}".encode()).hexdigest()
+    known = session.execute(select(PairRow.id).where(PairRow.uid == uid)).scalar_one_or_none()
+    if known is not None:
+        return known
+    row = PairRow(
+        uid=uid,
+        video_id=draft.video_id,
+        plan_id=draft.plan_id,
+        chosen_id=draft.chosen_id,
+        rejected_id=draft.rejected_id,
+        prompt_id=draft.prompt_id,
+        kind=draft.kind,
+        magnitude=draft.magnitude,
+        difficulty=draft.difficulty,
+        n_clips=draft.n_clips,
+        prompt=session.execute(select(PromptRow.text).where(PromptRow.id == draft.prompt_id)).scalar_one(),
+        chosen=chosen.text,
+        rejected=rejected.text,
+        status="pending" if all(verdict.passed for verdict in draft.verdicts) else "filtered",
+        job_id=job_id,
+        created_ms=now_ms(),
+    )
+    session.add(row)
+    session.flush()
+    session.add_all(
+        FilterResultRow(
+            pair_id=row.id, name=v.name, version=v.version, passed=bool(v.passed), value=_real(v.value), rule=v.rule
+        )
+        for v in draft.verdicts
+    )
+    session.flush()
+    return row.id
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    text: str
+    recipe: str
+
+
+def _side(session: Session, response_id: int) -> _Side:
+    """A response with its recipe in contents, not in ids, so that a pair has the same uid in every database."""
+    r = ResponseRow
+    query = (
+        select(r.text, r.seed, VideoRow.sha256, TimelineRow.sha256, PlanRow.sha256, ModelRow.files_sha256,
+               PromptRow.sha256, SamplingRow.sha256)
+        .join(VideoRow, VideoRow.id == r.video_id)
+        .join(ModelRow, ModelRow.id == r.model_id)
+        .join(PromptRow, PromptRow.id == r.prompt_id)
+        .join(SamplingRow, SamplingRow.id == r.sampling_id)
+        .outerjoin(TimelineRow, TimelineRow.id == r.timeline_id)
+        .outerjoin(PlanRow, PlanRow.id == r.plan_id)
+        .where(r.id == response_id)
+    )  # fmt: skip
+    row = session.execute(query).one_or_none()
+    if row is None:
+        raise Unknown(f"There is no response {response_id}.")
+    text, seed, *contents = row
+    return _Side(text, "|".join([*(part or "" for part in contents), str(seed)]))
+
+
+def page(
+    session: Session,
+    wanted: PairFilter = NO_FILTER,
+    after: tuple[float, int] | int | None = None,
+    limit: int = 50,
+    order: Literal["id", "hardest"] = "id",
+) -> list[PairLine]:
+    """One page; the next begins after `key_of` its last line. Costs the same on the last page as on the first."""
+    p = PairRow
+    columns: tuple[Any, ...] = (
+        p.id, p.video_id, VideoRow.name, p.kind, p.magnitude, p.difficulty, p.n_clips, p.status, p.version,
+        func.substr(p.chosen, 1, 160), func.substr(p.rejected, 1, 160),
+    )  # fmt: skip
+    query = select(*columns).join(VideoRow, VideoRow.id == p.video_id).where(*where(wanted)).limit(limit)
+    if order == "id":
+        last = after[1] if isinstance(after, tuple) else after or 0
+        query = query.where(p.id > last).order_by(p.id)
+    else:
+        hard = func.coalesce(p.difficulty, -1.0)
+        if isinstance(after, tuple):
+            value, pair_id = after
+            query = query.where((hard < value) | ((hard == value) & (p.id > pair_id)))
+        query = query.order_by(hard.desc(), p.id)
+    return [PairLine(*row) for row in session.execute(query)]
+
+
+def key_of(line: PairLine) -> tuple[float, int]:
+    """Where the page after this line begins, for either order."""
+    return (-1.0 if line.difficulty is None else line.difficulty, line.id)
+
+
+def count(session: Session, wanted: PairFilter = NO_FILTER) -> int:
+    return pair_filters.count(session, wanted)
+
+
+def counts(session: Session, wanted: PairFilter = NO_FILTER) -> PairCounts:
+    p = PairRow
+    query = select(p.status, p.kind, p.magnitude, func.count()).where(*where(wanted))
+    rows = session.execute(query.group_by(p.status, p.kind, p.magnitude)).all()
+    found = PairCounts(sum(row[3] for row in rows), {}, {}, {})
+    for status, kind, magnitude, n in sorted(rows, key=lambda row: (row[0], row[1], row[2] or 0)):
+        for group, name in ((found.status, status), (found.kind, kind), (found.magnitude, str(magnitude or ""))):
+            group[name] = group.get(name, 0) + n
+    return found
+
+
+def get(session: Session, pair_id: int) -> PairCard:
+    row = session.execute(
+        select(PairRow, PlanRow, VideoRow.name)
+        .join(VideoRow, VideoRow.id == PairRow.video_id)
+        .outerjoin(PlanRow, PlanRow.id == PairRow.plan_id)
+        .where(PairRow.id == pair_id)
+    ).one_or_none()
+    if row is None:
+        raise Unknown(f"There is no pair {pair_id}.")
+    pair, plan, video_name = row
+    sources = _provenance(session, (pair.chosen_id, pair.rejected_id))
+    timeline_id, clips = _timeline(session, pair, plan)
+    standing = standings.standing(session, [pair_id]).get(pair_id, Standing())
+    chosen, rejected = standing.texts(pair.chosen, pair.rejected)
+    past = reviews.history(session, pair_id)
+    percentile = _percentile(session, pair)
+    n_comments = session.execute(select(func.count()).where(CommentRow.pair_id == pair_id)).scalar_one()
+    return PairCard(
+        id=pair.id, uid=pair.uid, video_id=pair.video_id, video_name=video_name, kind=pair.kind,
+        magnitude=pair.magnitude, difficulty=pair.difficulty, percentile=percentile,
+        level=None if percentile is None else 1 + sum(percentile >= cut for cut in QUARTERS),
+        prompt=pair.prompt, chosen=pair.chosen, rejected=pair.rejected, final_chosen=chosen, final_rejected=rejected,
+        status=pair.status, version=pair.version, plan=None if plan is None else as_plan(plan),
+        measures={} if plan is None else plan.measures, timeline_id=timeline_id, timeline=clips,
+        verdicts=verdicts(session, pair_id), from_clean=sources[pair.chosen_id],
+        from_perturbed=sources[pair.rejected_id], standing=standing, last=past[-1] if past else None,
+        n_comments=n_comments,
+    )  # fmt: skip
+
+
+def verdicts(session: Session, pair_id: int) -> tuple[FilterVerdict, ...]:
+    f = FilterResultRow
+    query = select(f.name, f.passed, f.value, f.rule, f.version).where(f.pair_id == pair_id).order_by(f.name)
+    return tuple(FilterVerdict(*row) for row in session.execute(query))
+
+
+def _provenance(session: Session, response_ids: Sequence[int]) -> dict[int, Provenance]:
+    r = ResponseRow
+    columns: tuple[Any, ...] = (
+        r.id, r.model_id, ModelRow.name, ModelRow.family, PromptRow.text, SamplingRow.settings, r.seed, r.n_tokens,
+        r.finish, r.job_id, r.created_ms,
+    )  # fmt: skip
+    query = (
+        select(*columns)
+        .join(ModelRow, ModelRow.id == r.model_id)
+        .join(PromptRow, PromptRow.id == r.prompt_id)
+        .join(SamplingRow, SamplingRow.id == r.sampling_id)
+        .where(r.id.in_(response_ids))
+    )
+    return {row[0]: Provenance(*row) for row in session.execute(query)}
+
+
+def _timeline(session: Session, pair: PairRow, plan: PlanRow | None) -> tuple[int | None, Timeline]:
+    """The timeline that was disturbed; for imported pairs the one the answer was given on, if any."""
+    timeline_id = plan.timeline_id if plan is not None else None
+    if timeline_id is None:
+        asked = select(ResponseRow.timeline_id).where(ResponseRow.id == pair.chosen_id)
+        timeline_id = session.execute(asked).scalar_one()
+    row = session.get(TimelineRow, timeline_id) if timeline_id is not None else None
+    return timeline_id, () if row is None else as_timeline(row.clips)
+
+
+def _percentile(session: Session, pair: PairRow) -> float | None:
+    """As percent_rank() gives it, for one pair."""
+    p = PairRow
+    if pair.difficulty is None or pair.status == "filtered":
+        return None
+    kin = p.kind == pair.kind, p.status != "filtered", p.difficulty.is_not(None)
+    below = func.sum(case((p.difficulty < pair.difficulty, 1), else_=0))
+    n, easier = session.execute(select(func.count(), below).where(*kin)).one()
+    return float(easier / (n - 1)) if n > 1 else 0.0
+
+
+def _real(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def by_uid(session: Session, uid: str) -> int | None:
+    return session.execute(select(PairRow.id).where(PairRow.uid == uid)).scalar_one_or_none()
+
+
+def answered(session: Session, chosen_id: int, rejected_id: int) -> int | None:
+    """The pair of these two responses, if it was made."""
+    made = aliased(PairRow)
+    query = select(made.id).where(made.chosen_id == chosen_id, made.rejected_id == rejected_id).limit(1)
+    return session.execute(query).scalar_one_or_none()
