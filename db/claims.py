@@ -1,0 +1,57 @@
+"""Who looks at which pair now. A claim is a courtesy of 10 minutes; what keeps reviews safe is `reviews.decide`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from db import people
+from db.pair_filters import NO_FILTER, PairFilter, where
+from db.people import Person
+from db.session import now_ms
+from db.tables import PairRow
+
+LEASE_MS = 600_000
+
+
+def claim(session: Session, person: Person, n: int, wanted: PairFilter = NO_FILTER) -> list[tuple[int, int]]:
+    """(pair id, version) of up to `n` pending pairs that are this person's now: first those still held, then new ones.
+
+    Pairs that nobody saw come first, then those given back the longest ago.
+    """
+    people.require(person, "reviewer")
+    now, p = now_ms(), PairRow
+    matches = where(wanted.with_status("pending"))
+    mine = select(p.id).where(p.claimed_by == person.id, p.claim_until_ms >= now, *matches).order_by(p.id).limit(n)
+    held = list(session.execute(mine).scalars())
+    free = select(p.id).where(p.claim_until_ms < now, *matches).order_by(p.claim_until_ms, p.id).limit(n - len(held))
+    # Nobody waits for another's row on Postgres; SQLite has one writer and leaves this out.
+    new = list(session.execute(free.with_for_update(skip_locked=True)).scalars()) if len(held) < n else []
+    _lease(session, held + new, person.id, now + LEASE_MS)
+    versions: dict[int, int] = {i: v for i, v in session.execute(select(p.id, p.version).where(p.id.in_(held + new)))}
+    return [(pair_id, versions[pair_id]) for pair_id in held + new]
+
+
+def renew(session: Session, person: Person, pair_ids: Collection[int]) -> int:
+    """Hold these for another 10 minutes; returns how many were still this person's."""
+    return _change(session, person, pair_ids, now_ms() + LEASE_MS, keep=True)
+
+
+def release(session: Session, person: Person, pair_ids: Collection[int] | None = None) -> int:
+    """Give these (None: all) back; they come again after pairs that nobody saw."""
+    return _change(session, person, pair_ids, now_ms(), keep=False)
+
+
+def _change(session: Session, person: Person, pair_ids: Collection[int] | None, until: int, *, keep: bool) -> int:
+    mine = update(PairRow).where(PairRow.claimed_by == person.id)
+    if pair_ids is not None:
+        mine = mine.where(PairRow.id.in_(list(pair_ids)))
+    changed = mine.values(claimed_by=person.id if keep else None, claim_until_ms=until).returning(PairRow.id)
+    return len(session.execute(changed, execution_options={"synchronize_session": False}).all())
+
+
+def _lease(session: Session, pair_ids: list[int], person_id: int, until: int) -> None:
+    held = update(PairRow).where(PairRow.id.in_(pair_ids)).values(claimed_by=person_id, claim_until_ms=until)
+    session.execute(held, execution_options={"synchronize_session": False})
