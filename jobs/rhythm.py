@@ -15,7 +15,9 @@ class Rhythm:
 
     lease_s: float = 15.0
     patience_s: float = 60.0
-    """For a start, a late heartbeat, or a task that was asked to stop; force comes after it."""
+    """For a late heartbeat, or a task that was asked to stop; force comes after it."""
+    start_s: float = 60.0
+    """The first lease, until the child's first heartbeat. A child that its worker sees die is not waited for."""
     poll_s: float = 0.5
 
     @property

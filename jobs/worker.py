@@ -27,6 +27,8 @@ ROOT = Path(__file__).parent.parent
 VERSION = "1"
 _END_S = 10.0
 """Between the polite signal and the other one."""
+_BUSY_MS = 2_000
+"""The next round tries again anyway."""
 
 
 def slots() -> tuple[str, ...]:
@@ -130,7 +132,7 @@ class Worker:
 
     def _start_next(self, slot: str) -> None:
         with self.database.session() as session:
-            job = jobs.claim(session, slot, lease_ms=round(self.rhythm.patience_s * 1000))
+            job = jobs.claim(session, slot, lease_ms=round(self.rhythm.start_s * 1000))
         if job is None:
             return
         try:
@@ -166,15 +168,21 @@ class Worker:
         self._lead_until_s = time.monotonic() + self.rhythm.beat_s
         with self.database.reading() as session:
             other = jobs.leader(session)
-        gone = other and not processes.alive(other.process.pid, other.process.pid_started)
-        with self.database.session() as session:
-            self.id = jobs.lead(
-                session,
-                self.me,
-                VERSION,
-                lease_ms=round(self.rhythm.lease_s * 1000),
-                gone=(other.id,) if other and gone else (),
-            )
+        if other and other.process.pid != self.me.pid and processes.alive(other.process.pid, other.process.pid_started):
+            return False
+        try:
+            with self.database.session() as session:
+                self.id = jobs.lead(
+                    session,
+                    self.me,
+                    VERSION,
+                    lease_ms=round(self.rhythm.lease_s * 1000),
+                    gone=(other.id,) if other and other.process.pid != self.me.pid else (),
+                )
+        except DatabaseBusy as error:
+            # Perhaps a job froze inside a write: nobody can lead or start anything, but somebody must end it.
+            print(error, flush=True)
+            return True
         return self.id is not None
 
     def _resign(self) -> None:
@@ -189,7 +197,7 @@ class Worker:
 
 def main(home: Home) -> int:
     """Lead until told to stop; the exit code."""
-    return Worker(home, Database.open(home.database), Rhythm.from_environment()).run()
+    return Worker(home, Database.open(home.database, busy_ms=_BUSY_MS), Rhythm.from_environment()).run()
 
 
 def _devices(slot: str) -> dict[str, str]:

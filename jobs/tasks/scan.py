@@ -1,0 +1,118 @@
+"""Scan a folder: every video is kept, or refused with the rule and the value; nothing is skipped in silence.
+
+A file scanned before is judged again from its stored measurements, without decoding.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+
+from db import timelines, videos
+from db.session import Database
+from jobs.child import Report
+from jobs.payloads import ScanPayload
+from jobs.tasks import JobRef
+from tempo_core.errors import BadThresholds, MediaError, TempoError
+from tempo_core.measures import load_measures
+from tempo_core.scan import ScanResult, scan_many
+from tempo_core.timeline import Judgement, Richness, judge, timeline_sha256
+from tempo_core.types import JsonDict, Progress
+
+SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .mkv .webm .avi .3gp .3g2 .mpg .mpeg .ts .m2ts .mts .ogv .wmv .flv .gif .mj2".split()
+)
+"""What a folder is searched for; whether a file is a video is decided by its content."""
+
+
+class NoVideos(TempoError):
+    """A folder in which there is nothing to scan."""
+
+
+def run(database: Database, job: JobRef, report: Report) -> JsonDict:
+    """Scan, judge and record each video as it is done; a resumed job finds what was measured."""
+    payload = job.payload
+    if not isinstance(payload, ScanPayload):
+        raise ValueError(f"scan was given {type(payload).__name__}")
+    root, richness = folder(payload.folder), thresholds(payload.richness)
+    paths = found(root)
+    with database.session() as session:
+        library_id = videos.library(session, root, payload.library)
+    counts = {"kept": 0, "left_out": 0, "refused": 0, "decoded_frames": 0}
+    processes = min(payload.processes or os.cpu_count() or 1, len(paths))
+    results = scan_many(paths, job.home.cache, processes=processes, root=root)
+    for n, (path, result) in enumerate(results, start=1):
+        line = _record(database, library_id, root, path, result, richness, counts)
+        print(line, flush=True)
+        report(Progress(n, len(paths), line))
+    with database.session() as session:
+        counts["missing"] = videos.mark_absent(session, library_id, {str(p.relative_to(root)) for p in paths})
+    return {"folder": str(root), "videos": len(paths), **counts}
+
+
+def folder(named: str) -> Path:
+    """The folder to scan, with every symbolic link of its own path resolved."""
+    root = Path(named).expanduser()
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise NoVideos(f"{root} {what}. Name a folder that holds videos.")
+    return root.resolve()
+
+
+def found(root: Path) -> list[Path]:
+    """Every candidate below the folder, in the order of names."""
+    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    if not paths:
+        raise NoVideos(
+            f"{root} holds no video. Files ending in {', '.join(sorted(SUFFIXES))} are looked for, in subfolders too."
+        )
+    return paths
+
+
+def thresholds(changed: Mapping[str, float]) -> Richness:
+    """The default thresholds with the changed ones."""
+    whole = {entry.name: isinstance(getattr(Richness(), entry.name), int) for entry in fields(Richness)}
+    unknown = sorted(set(changed) - set(whole) | ({"detector"} & set(changed)))
+    if unknown:
+        known = ", ".join(sorted(set(whole) - {"detector"}))
+        raise BadThresholds(f"There is no threshold {unknown[0]!r}; there are {known}.")
+    return replace(Richness(), **{k: int(v) if whole[k] else v for k, v in changed.items()})
+
+
+def _record(
+    database: Database,
+    library_id: int,
+    root: Path,
+    path: Path,
+    result: ScanResult | MediaError,
+    richness: Richness,
+    counts: dict[str, int],
+) -> str:
+    """Write one video's outcome; the line that tells it."""
+    rel_path = str(path.relative_to(root))
+    if isinstance(result, MediaError):
+        with database.session() as session:
+            videos.record_failure(session, library_id, rel_path, None, result.code, str(result))
+        counts["refused"] += 1
+        return f"refused  {rel_path}: {result.code}: {result}"
+    judgement = judge(load_measures(result.measures_path), richness)
+    sha256 = timeline_sha256(result.video.sha256, result.times_sha256, judgement.timeline)
+    with database.session() as session:
+        video_id = videos.record(session, library_id, rel_path, result.video, result.times_sha256, result.probe)
+        timelines.record(session, video_id, richness, judgement, sha256)
+    counts["decoded_frames"] += result.n_decoded
+    counts["kept" if judgement.kept else "left_out"] += 1
+    return _told(rel_path, judgement)
+
+
+def _told(rel_path: str, judgement: Judgement) -> str:
+    if judgement.kept:
+        return f"kept     {rel_path}: {len(judgement.shots)} shots, {len(judgement.timeline)} clips"
+    limit = next(rule.limit for rule in judgement.rules if rule.code == judgement.left_out_by)
+    return f"left out {rel_path}: {judgement.left_out_by}, {_number(judgement.left_out_value)} (limit {_number(limit)})"
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:g}"

@@ -1,0 +1,141 @@
+"""A real queue, a real worker and real processes, with short leases."""
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from db import jobs
+from db.migrate import create_all
+from db.session import Database, now_ms
+from db.tables import UserRow
+from jobs import launch, payloads, processes
+from jobs.payloads import SleepPayload
+from tempo_core.settings import Home
+
+ROOT = Path(__file__).parent.parent.parent
+HANG_S = 180
+"""Nothing here takes as long; it only keeps a fault from hanging the suite."""
+
+
+@dataclass
+class Yard:
+    """A home with a queue, and everything a test starts in it."""
+
+    home: Home
+    database: Database
+    actor_id: int
+    started: list[subprocess.Popen] = field(default_factory=list)
+
+    def enqueue(self, **values) -> int:
+        return launch.enqueue(self.database, SleepPayload(**values), actor_id=self.actor_id)
+
+    def enqueue_in(self, session, **values) -> int:
+        payload = payloads.as_json(SleepPayload(**values))
+        return jobs.enqueue(session, "sleep", payload, created_by=self.actor_id, needs="gpu").id
+
+    def worker(self, patience_s: float = 20) -> subprocess.Popen:
+        with (self.home.root / "worker.log").open("ab") as log:
+            process = subprocess.Popen([sys.executable, "-m", "jobs", "worker"], cwd=ROOT,
+                                       env=self.environment() | {"TEMPO_PATIENCE_S": str(patience_s)}, stdout=log,
+                                       stderr=log, start_new_session=True)
+        self.started.append(process)
+        return process
+
+    def child(self, job: jobs.Job) -> subprocess.Popen:
+        """One attempt without a worker to look after it."""
+        ticket = f"{job.id}.{job.attempt}.{job.token}"
+        process = subprocess.Popen([sys.executable, "-m", "jobs", "run", str(job.id)], cwd=ROOT,
+                                   env=self.environment() | {processes.TICKET: ticket}, start_new_session=True)
+        self.started.append(process)
+        return process
+
+    def frozen_writer(self, job: jobs.Job) -> subprocess.Popen:
+        """The process of this attempt, stopped in the middle of a write, its lease long over."""
+        script = f"""
+import os, signal, sqlite3
+input()
+connection = sqlite3.connect({str(self.home.database)!r}, isolation_level=None)
+connection.execute("UPDATE job SET lease_until_ms = 1")
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+        ticket = f"{job.id}.{job.attempt}.{job.token}"
+        process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   env=os.environ | {processes.TICKET: ticket}, start_new_session=True)
+        self.started.append(process)
+        with self.database.session() as session:
+            jobs.started(session, job.id, job.token, process.pid, processes.started(process.pid))
+        process.stdin.write(b"\n")
+        process.stdin.close()
+        process.stdout.readline()
+        return process
+
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"TEMPO_HOME": str(self.home.root), "TEMPO_LEASE_S": "2", "TEMPO_POLL_S": "0.1"}
+
+    def job(self, job_id: int) -> jobs.Job:
+        with self.database.reading() as session:
+            return jobs.get(session, job_id)
+
+    def ended(self, job_id: int) -> jobs.Job:
+        return self.until(lambda: self.job(job_id).ended and self.job(job_id))
+
+    def at_step(self, job_id: int, step: int, attempt: int = 1) -> jobs.Job:
+        """The job once this attempt executed that step."""
+        self.until(lambda: any(s >= step and a == attempt for s, a in self.executed(job_id)))
+        return self.job(job_id)
+
+    def executed(self, job_id: int) -> list[tuple[int, int]]:
+        """(step, attempt) of every executed step."""
+        path = self.home.runs / "jobs" / str(job_id) / "executed.txt"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(int(line.split()[0]), int(line.split()[1])) for line in lines if line.count(" ") == 2]
+
+    def twice(self, job_id: int) -> int:
+        """How many steps were executed again."""
+        return sum(n - 1 for n in Counter(step for step, _ in self.executed(job_id)).values())
+
+    def until(self, condition):
+        end_s = time.monotonic() + HANG_S
+        while time.monotonic() < end_s:
+            if value := condition():
+                return value
+            time.sleep(0.02)
+        pytest.fail(f"nothing happened in {HANG_S} s; worker: {(self.home.root / 'worker.log').read_text()}")
+
+    def leader_pid(self) -> int | None:
+        with self.database.reading() as session:
+            worker = jobs.leader(session)
+        return worker and worker.process.pid
+
+    def orphans(self, job_id: int) -> list[int]:
+        return [process.pid for process in processes.of_job(job_id)]
+
+
+@pytest.fixture
+def yard(tmp_path):
+    home = Home(tmp_path).make()
+    database = Database.open(home.database)
+    create_all(database)
+    with database.session() as session:
+        user = UserRow(subject="local", name="local", role="admin", active=True, preferences={}, created_ms=now_ms())
+        session.add(user)
+        session.flush()
+        actor_id = user.id
+    yard = Yard(home, database, actor_id)
+    yield yard
+    for process in yard.started:
+        process.kill()
+        process.wait()
+    with database.reading() as session:
+        everything = jobs.latest(session, 1000)
+    for job in everything:
+        processes.end(job.id, None, None)
+    database.close()

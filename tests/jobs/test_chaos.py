@@ -1,0 +1,148 @@
+"""Kill anything at any time: the work is done once, by one process, and nothing is left behind."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from db import jobs
+from db.session import Database
+from jobs import launch, processes
+from tempo_core.errors import DatabaseBusy
+
+STEPS, EVERY = 24, 4
+
+
+def test_a_killed_job_goes_on_from_its_checkpoint_and_leaves_no_grandchild(yard):
+    yard.worker()
+    job_id = yard.enqueue(steps=STEPS, checkpoint_every=EVERY)
+    job = yard.at_step(job_id, 9)
+    os.kill(job.pid, signal.SIGKILL)
+
+    job = yard.ended(job_id)
+    assert (job.state, job.attempt, job.error) == ("succeeded", 2, None)
+    assert job.result["resumed_from"] >= 8
+    assert {step for step, _ in yard.executed(job_id)} == set(range(STEPS))
+    assert yard.twice(job_id) <= EVERY
+    assert yard.until(lambda: not yard.orphans(job_id))
+
+
+def test_a_killed_worker_disturbs_no_job_and_the_next_one_looks_after_it_without_a_second_start(yard):
+    worker = yard.worker()
+    job_id = yard.enqueue(steps=10_000, checkpoint_every=EVERY)
+    pid = yard.at_step(job_id, 5).pid
+    worker.kill()
+    worker.wait()
+    heir = yard.worker()
+
+    yard.until(lambda: yard.leader_pid() == heir.pid)
+    last_step, _ = yard.executed(job_id)[-1]
+    assert yard.at_step(job_id, last_step + 10).pid == pid
+    assert yard.twice(job_id) == 0
+
+    os.kill(pid, signal.SIGKILL)
+    last_step, _ = yard.executed(job_id)[-1]
+    assert yard.at_step(job_id, last_step + 1, attempt=2).attempt == 2
+    assert yard.twice(job_id) <= EVERY
+
+
+def test_worker_and_job_killed_together_are_made_good_by_the_next_worker(yard):
+    worker = yard.worker()
+    job_id = yard.enqueue(steps=STEPS, checkpoint_every=EVERY)
+    job = yard.at_step(job_id, 9)
+    worker.kill()
+    os.killpg(job.pid, signal.SIGKILL)
+    worker.wait()
+    yard.worker()
+
+    job = yard.ended(job_id)
+    assert (job.state, job.attempt) == ("succeeded", 2)
+    assert {step for step, _ in yard.executed(job_id)} == set(range(STEPS))
+    assert yard.twice(job_id) <= EVERY
+    assert yard.until(lambda: not yard.orphans(job_id))
+
+
+def test_cancelling_a_running_job_keeps_its_checkpoint_and_a_waiting_one_ends_at_once(yard):
+    yard.worker()
+    running, waiting = yard.enqueue(steps=400, label="running"), yard.enqueue(steps=400, label="waiting")
+    yard.at_step(running, 5)
+    with yard.database.session() as session:
+        assert jobs.cancel(session, waiting).state == "cancelled"
+        assert jobs.cancel(session, running).state == "running"
+
+    job = yard.ended(running)
+    assert (job.state, job.attempt, yard.executed(waiting)) == ("cancelled", 1, [])
+    assert job.error.startswith("Stopped after ")
+    assert yard.until(lambda: not yard.orphans(running))
+
+    with yard.database.session() as session:
+        jobs.retry(session, running)
+    last_step = max(step for step, _ in yard.executed(running))
+    yard.at_step(running, last_step + 1, attempt=2)
+    assert min(step for step, attempt in yard.executed(running) if attempt == 2) == last_step + 1
+
+
+def test_two_workers_run_one_job_at_a_time_in_a_slot(yard):
+    job_ids = [yard.enqueue(steps=6, label=str(n)) for n in range(3)]
+    yard.worker(), yard.worker()
+    most = 0
+    while not all(yard.job(job_id).ended for job_id in job_ids):
+        with yard.database.reading() as session:
+            most = max(most, len(jobs.running(session)))
+        time.sleep(0.01)
+    assert most == 1
+    assert all(yard.executed(job_id) == [(step, 1) for step in range(6)] for job_id in job_ids)
+    assert (yard.home.root / "worker.log").read_text().count("Another worker leads already") == 1
+
+
+def test_a_process_that_froze_with_the_database_locked_is_ended_and_its_job_goes_on(yard):
+    """Nobody can write while it lives, the worker neither: it must end it on what it can read."""
+    job_id = yard.enqueue(steps=2)
+    with yard.database.session() as session:
+        job = jobs.claim(session, "gpu:0", lease_ms=60_000)
+    frozen = yard.frozen_writer(job)
+    with pytest.raises(DatabaseBusy):
+        launch.cancel(Database.open(yard.home.database, busy_ms=100), job_id)
+    worker = yard.worker(patience_s=1)
+
+    job = yard.ended(job_id)
+    assert (job.state, job.attempt) == ("succeeded", 2)
+    assert frozen.wait(timeout=30) == -signal.SIGKILL
+    assert worker.poll() is None
+
+
+def test_a_process_frozen_past_its_lease_can_write_nothing_when_it_thaws(yard):
+    """No worker here: on the same machine it would have killed the frozen process, on another it could not."""
+    job_id = yard.enqueue(steps=STEPS, checkpoint_every=EVERY)
+    with yard.database.session() as session:
+        first = jobs.claim(session, "gpu:0", lease_ms=20_000)
+    zombie = yard.child(first)
+    yard.at_step(job_id, 5)
+    second = yard.until(lambda: freeze_and_take_over(yard, zombie.pid, first))
+    heir = yard.child(second)
+    yard.at_step(job_id, 9, attempt=2)
+    os.kill(zombie.pid, signal.SIGCONT)
+
+    assert zombie.wait(timeout=30) in (-signal.SIGKILL, 75)
+    assert heir.wait(timeout=30) == 0
+    job = yard.job(job_id)
+    assert (job.state, job.attempt) == ("succeeded", 2)
+    # The step in hand when it thawed may have run; its report was the first thing refused.
+    assert len([1 for step, attempt in yard.executed(job_id) if attempt == 1 and step > 7]) <= 1
+    assert processes.started(zombie.pid) is None
+
+
+def freeze_and_take_over(yard, pid, job):
+    """Freeze the process outside of a write, as a frozen writer locks everybody out; the job's next attempt."""
+    os.kill(pid, signal.SIGSTOP)
+    impatient = Database.open(yard.home.database, busy_ms=100)
+    try:
+        with impatient.session() as session:
+            jobs.lost(session, job.id, job.token, "lease_lost", "no heartbeat")
+            return jobs.claim(session, "gpu:0", lease_ms=20_000)
+    except DatabaseBusy:
+        os.kill(pid, signal.SIGCONT)
+        return None
+    finally:
+        impatient.close()
