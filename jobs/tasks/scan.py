@@ -22,8 +22,12 @@ from tempo_core.timeline import Judgement, Richness, judge, timeline_sha256
 from tempo_core.types import JsonDict, Progress
 
 SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .3gp .3g2 .mpg .mpeg .ts .m2ts .mts .ogv .wmv .flv .gif .mj2".split()
-)
+    f".{name}"
+    for name in (
+        "mp4", "m4v", "mov", "mj2", "mkv", "webm", "avi", "3gp", "3g2", "mpg", "mpeg", "ts", "m2ts", "mts", "ogv",
+        "wmv", "flv", "gif",
+    )
+)  # fmt: skip
 """What a folder is searched for; whether a file is a video is decided by its content."""
 
 

@@ -19,7 +19,7 @@ from tempo_core.types import Answer, Frames, ItemScore, PreferencePair, Question
 class AskedModel(Protocol):
     """The part of a Video LLM that a benchmark uses."""
 
-    def frames(self, pixels: NDArray[np.uint8], numbers: Sequence[int], video: Video) -> Frames: ...
+    def fps_of(self, n_pictures: int, duration_s: float) -> float: ...
 
     def answer(self, questions: Sequence[Question], sampling: Sampling, seed: int) -> list[Answer]: ...
 
@@ -55,7 +55,8 @@ def frames_of(model: AskedModel, material: Material, video: HeldOutVideo, order:
     """The video's key frames as the model is shown them, its clips in `order` (default: clean)."""
     clips = range(len(video.clip_key_frames)) if order is None else order
     numbers = [number for clip in clips for number in video.clip_key_frames[clip]]
-    return model.frames(material.pictures(video.video, video.times_sha256, numbers), numbers, video.video)
+    pixels = material.pictures(video.video, video.times_sha256, numbers)
+    return Frames(pixels, tuple(numbers), model.fps_of(len(numbers), video.video.duration_s))
 
 
 def score(benchmark: str, metric: str, items: Sequence[ItemScore], chance: float | None, seed: int) -> Score:
@@ -64,6 +65,4 @@ def score(benchmark: str, metric: str, items: Sequence[ItemScore], chance: float
     groups = [item.group for item in items]
     mean, low, high = statistics.cluster_bootstrap(values, groups, seed=seed)
     unparsed = sum(item.correct is None for item in items)
-    return Score(
-        benchmark, metric, mean, low, high, len(items), len(set(groups)), unparsed, chance, tuple(items)
-    )
+    return Score(benchmark, metric, mean, low, high, len(items), len(set(groups)), unparsed, chance, tuple(items))

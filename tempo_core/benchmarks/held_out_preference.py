@@ -58,9 +58,7 @@ def _item(pair: PreferencePair, margin: float) -> ItemScore:
     return ItemScore(pair.uid, pair.video.sha256, 0.5 if margin == 0 else float(margin > 0))
 
 
-def _compare(
-    model: AskedModel, material: Material, pairs: Sequence[PreferencePair]
-) -> Iterator[tuple[float, float]]:
+def _compare(model: AskedModel, material: Material, pairs: Sequence[PreferencePair]) -> Iterator[tuple[float, float]]:
     """For each pair log p(chosen) - log p(rejected), as sums and as means per token."""
     questions = [Question(pair.prompt, frames_of(model, material, _video(pair))) for pair in pairs]
     values = model.log_probs(questions * 2, [p.chosen for p in pairs] + [p.rejected for p in pairs])
