@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Session
 
 from tempo_core.errors import DatabaseRefused
 
@@ -88,6 +91,11 @@ def file_system_of(path: Path, mounts: Path = Path("/proc/mounts")) -> str | Non
         if resolved.is_relative_to(point) and len(point) >= best:
             best, kind = len(point), found
     return kind
+
+
+def insert_for(session: Session) -> Any:
+    """The engine's own `insert`, which knows ON CONFLICT DO UPDATE. (INSERT OR REPLACE would walk round triggers.)"""
+    return sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
 
 
 def prepare(connection: sqlite3.Connection, *, read_only: bool, busy_ms: int) -> None:

@@ -1,0 +1,60 @@
+"""The curves of a run. Recording is an upsert on (run, key, step): a step that is trained again is one point."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from db import dialect
+from db.session import now_ms
+from db.tables import MetricRow
+from tempo_core.types import Metric
+
+
+def record(session: Session, run_id: int, metrics: Iterable[Metric], attempt: int = 1) -> None:
+    """Keep values, one transaction per log step. A value that is not finite is kept as a gap."""
+    at = now_ms()
+    rows = [
+        {
+            "run_id": run_id,
+            "key": m.key,
+            "step": int(m.step),
+            "attempt": attempt,
+            "value": _finite(m.value),
+            "ts_ms": at,
+        }
+        for m in metrics
+    ]
+    if not rows:
+        return
+    written = dialect.insert_for(session)(MetricRow)
+    fresh = {name: written.excluded[name] for name in ("attempt", "value", "ts_ms")}
+    session.execute(written.on_conflict_do_update(index_elements=["run_id", "key", "step"], set_=fresh), rows)
+
+
+def resumed(session: Session, run_id: int, step: int) -> int:
+    """Forget what a killed attempt recorded after the checkpoint of `step`; returns how many values."""
+    m = MetricRow
+    gone = delete(m).where(m.run_id == run_id, m.step > step).returning(m.step)
+    return len(session.execute(gone, execution_options={"synchronize_session": False}).all())
+
+
+def series(
+    session: Session, run_id: int, keys: Collection[str] | None = None, after_step: int = -1
+) -> dict[str, list[tuple[int, float | None]]]:
+    """(step, value) by key, by step; `after_step` gives what is new since the last look."""
+    m = MetricRow
+    query = select(m.key, m.step, m.value).where(m.run_id == run_id, m.step > after_step).order_by(m.key, m.step)
+    if keys is not None:
+        query = query.where(m.key.in_(list(keys)))
+    found: dict[str, list[tuple[int, float | None]]] = {}
+    for key, step, value in session.execute(query):
+        found.setdefault(key, []).append((step, value))
+    return found
+
+
+def _finite(value: float) -> float | None:
+    number = float(value)
+    return number if number - number == 0 else None
