@@ -63,6 +63,8 @@ def test_a_caption_with_line_breaks_stays_one_item_of_the_list():
 
 def test_the_embedded_model_can_read_everything_its_set_asks():
     embedded = PROMPT_SETS["embedded"]
-    captions = [f"{thing} {action}." for thing, action in zip(vocabulary.OBJECTS[:16], vocabulary.ACTIONS * 2, strict=True)]
+    captions = [
+        f"{thing} {action}." for thing, action in zip(vocabulary.OBJECTS[:16], vocabulary.ACTIONS * 2, strict=True)
+    ]
     for text in (*embedded.describe, embedded.caption_next("red circle rises."), embedded.from_captions(captions)):
         vocabulary.check(text)
