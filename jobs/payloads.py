@@ -24,15 +24,13 @@ class BadPayload(TempoError):
 
 @dataclass(frozen=True, slots=True)
 class DrawPayload:
-    """Draw videos of the embedded world into `media/`; held-out ones are for evaluation only."""
+    """Draw videos of the embedded world into `media/`."""
 
     n_videos: int = 300
-    n_held_out: int = 40
     seed: int = 0
 
     def __post_init__(self) -> None:
         _at_least("n_videos", self.n_videos, 0)
-        _at_least("n_held_out", self.n_held_out, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +41,11 @@ class ScanPayload:
     library: str | None = None
     """The library's name; the folder's own when not given."""
     richness: dict[str, float] = field(default_factory=dict)
-    processes: int = 1
+    processes: int = 0
+    """0 = one a core."""
 
     def __post_init__(self) -> None:
-        _at_least("processes", self.processes, 1)
+        _at_least("processes", self.processes, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,8 @@ class PairPayload:
     top_p: float = 1.0
     repetition_penalty: float = 1.05
     max_new_tokens: int = 512
-    positions: str = "hf"
+    positions: str | None = None
+    """Where text after a video starts; None = the family's own."""
 
     def __post_init__(self) -> None:
         _at_least("max_new_tokens", self.max_new_tokens, 1)
@@ -84,7 +84,7 @@ class PairPayload:
             top_p=self.top_p,
             repetition_penalty=self.repetition_penalty,
             max_new_tokens=self.max_new_tokens,
-            positions=self.positions,
+            positions=self.positions or "hf",
         )
 
 

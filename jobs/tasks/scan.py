@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from db import timelines, videos
 from db.session import Database
@@ -82,7 +83,8 @@ def thresholds(changed: Mapping[str, float]) -> Richness:
     if unknown:
         known = ", ".join(sorted(set(whole) - {"detector"}))
         raise BadThresholds(f"There is no threshold {unknown[0]!r}; there are {known}.")
-    return replace(Richness(), **{k: int(v) if whole[k] else v for k, v in changed.items()})
+    values: dict[str, Any] = {k: int(v) if whole[k] else v for k, v in changed.items()}
+    return replace(Richness(), **values)
 
 
 def _record(

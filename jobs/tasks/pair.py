@@ -1,0 +1,188 @@
+"""Make pairs: plan the perturbations of every kept video, ask the model on both orders, filter, store.
+
+Written batch by batch; a resumed or repeated job asks only for what is not stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy.orm import Session
+
+from db import models, pairs, plans, prompts, responses, samplings, timelines
+from db.responses import CaptionRecipe, Recipe
+from db.session import Database
+from db.timelines import KeptVideo
+from jobs.child import Report
+from jobs.payloads import PairPayload
+from jobs.tasks import JobRef
+from jobs.tasks.shown import ShownVideos
+from tempo_core import filters, pairing, perturbation, video_llms
+from tempo_core.errors import TooFew
+from tempo_core.pairing import Drafts, PairingJob
+from tempo_core.prompts import PROMPT_SETS, VERSION
+from tempo_core.types import Difficulty, JsonDict, PerturbationPlan, Sampling
+
+if TYPE_CHECKING:
+    from tempo_core.video_llms.base import VideoLLM
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What all responses of this job share."""
+
+    model_id: int
+    sampling_id: int
+    clean_prompt_id: int
+    caption_prompt_id: int
+    seed: int
+    job_id: int
+
+    def recipe(self, video_id: int, timeline_id: int, plan_id: int | None) -> Recipe:
+        return Recipe(video_id, timeline_id, plan_id, self.model_id, self.clean_prompt_id, self.sampling_id, self.seed)
+
+    def captions(self, timeline_id: int) -> CaptionRecipe:
+        return CaptionRecipe(timeline_id, self.model_id, self.caption_prompt_id, self.sampling_id, self.seed)
+
+
+def run(database: Database, job: JobRef, report: Report) -> JsonDict:
+    """Make the pairs that are missing; the counts of what came of it."""
+    payload = job.payload
+    if not isinstance(payload, PairPayload):
+        raise ValueError(f"pair was given {type(payload).__name__}")
+    kept = _kept(database, payload)
+    llm = video_llms.load(Path(payload.model), positions=payload.positions)
+    sampling = replace(payload.sampling, positions=llm.positions)
+    with database.session() as session:
+        asking = _asking(session, llm, sampling, payload, job)
+        work = list(_missing(session, kept, asking, payload))
+    work = work[: payload.limit_videos]
+    counts = {"videos": len(work), "pairs": 0, "pending": 0, "filtered": 0}
+    failed: dict[str, str] = {}
+    pictures = ShownVideos(job.home.cache, llm.long_side, kept)
+    for drafts in pairing.ask(llm, work, sampling, pictures, user_seed=payload.seed, report=report):
+        with database.session() as session:
+            _store(session, drafts, asking, kept, counts)
+        for failure in drafts.failures:
+            failed[kept[failure.video_id].video.path.name] = str(failure.error)
+            print(f"no pairs of {kept[failure.video_id].video.path.name}: {failure.error}", flush=True)
+        print(f"{counts['pairs']} pairs, {counts['filtered']} of them refused by a filter", flush=True)
+    return {**counts, "failed": failed}
+
+
+def _kept(database: Database, payload: PairPayload) -> dict[int, KeptVideo]:
+    with database.reading() as session:
+        kept = {v.video_id: v for v in timelines.kept(session, payload.video_ids or None)}
+    if not kept:
+        raise TooFew(
+            "No video is rich enough in events to make pairs of. Scan a folder first, or loosen the rule that left "
+            "most videos out (the library page shows which)."
+        )
+    return kept
+
+
+def _asking(session: Session, llm: VideoLLM, sampling: Sampling, payload: PairPayload, job: JobRef) -> _Asking:
+    checkpoint, words = llm.checkpoint, PROMPT_SETS[llm.prompt_set]
+    # A list of captions is replayed from the stored captions and the plan; the prompt's row holds its wording only.
+    listed = words.from_captions(["{captions in plan order}"])
+    asked = listed if sampling.input == "captions" else "\n".join(words.describe)
+    name = f"{words.name}-{VERSION}"
+    return _Asking(
+        model_id=models.register(session, checkpoint.path, checkpoint.family, checkpoint.files_sha256, llm.name),
+        sampling_id=samplings.id_of(session, sampling),
+        clean_prompt_id=prompts.id_of(session, asked, f"{name}/{sampling.input}"),
+        caption_prompt_id=prompts.id_of(session, words.caption_first, f"{name}/caption"),
+        seed=payload.seed,
+        job_id=job.id,
+    )
+
+
+def _missing(
+    session: Session, kept: dict[int, KeptVideo], asking: _Asking, payload: PairPayload
+) -> Iterator[PairingJob]:
+    """One entry per video that lacks a pair, with what is already stored of it."""
+    for video in kept.values():
+        planned = [(_plan_id(session, video, plan), plan) for plan in _plans(video, payload)]
+        timeline = video.timeline
+        recipes = {p: asking.recipe(video.video_id, timeline.id, p) for p in [None, *(p for p, _ in planned)]}
+        known = responses.known(session, list(recipes.values()))
+        answered = {p: known[recipe] for p, recipe in recipes.items() if recipe in known}
+        clean = answered.pop(None, None)
+        lacking = tuple(
+            (p, plan)
+            for p, plan in planned
+            if not (clean and p in answered and pairs.answered(session, clean[0], answered[p][0]))
+        )
+        if not lacking:
+            continue
+        captions = responses.captions_known(session, asking.captions(timeline.id))
+        yield PairingJob(
+            video_id=video.video_id,
+            timeline_id=timeline.id,
+            video_key=video.video.sha256,
+            clip_pictures=tuple(clip.key_frames for clip in timeline.timeline),
+            clip_durations_s=tuple(n / float(video.video.fps) for n in timeline.clip_frames),
+            plans=lacking,
+            captions={clip: answer.text for clip, answer in captions.items()},
+            clean=clean[1] if clean else None,
+            answered={p: answer for p, (_, answer) in answered.items() if p is not None},
+        )
+
+
+def _plans(video: KeptVideo, payload: PairPayload) -> Sequence[PerturbationPlan]:
+    def seed_of(kind: str, magnitude: int, replica: int) -> int:
+        return perturbation.plan_seed(payload.seed, video.video.sha256, video.timeline.sha256, kind, magnitude, replica)
+
+    return perturbation.plans(video.timeline.n_clips, payload.kinds, payload.magnitudes, seed_of, payload.law).plans
+
+
+def _difficulty(video: KeptVideo, plan: PerturbationPlan) -> Difficulty:
+    return perturbation.difficulty(plan, video.timeline.clip_frames, video.timeline.likeness)
+
+
+def _plan_id(session: Session, video: KeptVideo, plan: PerturbationPlan) -> int:
+    sha256 = perturbation.plan_sha256(plan, video.video.sha256, video.timeline.sha256)
+    return plans.record(session, video.video_id, video.timeline.id, plan, sha256, _difficulty(video, plan))
+
+
+def _store(
+    session: Session,
+    drafts: Drafts,
+    asking: _Asking,
+    kept: dict[int, KeptVideo],
+    counts: dict[str, int],
+) -> None:
+    """One transaction a batch: captions, responses, pairs with their verdicts."""
+    for caption in drafts.captions:
+        recipe = asking.captions(caption.timeline_id)
+        responses.record_captions(session, recipe, {caption.clip_idx: caption.answer}, asking.job_id)
+    for response in drafts.responses:
+        known = asking.recipe(response.video_id, response.timeline_id, response.plan_id)
+        responses.record(session, known, response.answer, asking.job_id)
+    for draft in drafts.pairs:
+        verdicts = filters.run(draft.chosen, draft.rejected, draft.plan.kind)
+        sides = responses.known(
+            session, [asking.recipe(draft.video_id, draft.timeline_id, plan_id) for plan_id in (None, draft.plan_id)]
+        )
+        by_plan = {recipe.plan_id: response_id for recipe, (response_id, _) in sides.items()}
+        pairs.create(
+            session,
+            pairs.PairDraft(
+                video_id=draft.video_id,
+                plan_id=draft.plan_id,
+                chosen_id=by_plan[None],
+                rejected_id=by_plan[draft.plan_id],
+                prompt_id=prompts.id_of(session, draft.prompt, "train"),
+                kind=draft.plan.kind,
+                magnitude=draft.plan.magnitude,
+                difficulty=_difficulty(kept[draft.video_id], draft.plan).value,
+                n_clips=kept[draft.video_id].timeline.n_clips,
+                verdicts=verdicts,
+            ),
+            asking.job_id,
+        )
+        counts["pairs"] += 1
+        counts["pending" if filters.passed(verdicts) else "filtered"] += 1
