@@ -154,7 +154,6 @@ class _Run:
 
     def stage(self, part: _Part, before: Sequence[Link]) -> Link:
         """Train one stage and seal its link."""
-        self._stop_if_asked(part.steps_before)
         dtype = self.config.dtype if torch.cuda.is_available() else "float32"
         llm = chain.load(self.base, before, dtype=dtype)
         stage = self._stage_run(part, llm)
@@ -190,8 +189,8 @@ class _Run:
         # The next stage loads the base again; two models at once may not fit.
         llm.model = None
         del trainer
-        gc.collect()
         if torch.cuda.is_available():
+            gc.collect()
             torch.cuda.empty_cache()
         return link
 
@@ -244,10 +243,6 @@ class _Run:
         first, last = part.steps_before + 1, part.steps_before + part.n_steps
         self.events.stage_started(part.ordinal, part.name, part.phase, len(part.order), first, last)
         self.events.progress(Progress(part.steps_before, self.n_steps, f"{part.phase} {part.name}"))
-
-    def _stop_if_asked(self, step: int) -> None:
-        if self.events.should_stop():
-            raise Cancelled(f"Stopped after step {step} of {self.n_steps}, between two stages; resume goes on.")
 
 
 # --- what will be trained, before any model is loaded -----------------------------------------------------------

@@ -72,7 +72,7 @@ class VideoStore:
     def _frames(self, key: VideoKey, video: Video) -> Frames:
         _, times_sha256, numbers = key
         pixels = self._pictures(video, times_sha256, numbers)
-        return Frames(pixels, numbers, self._llm.fps_of(len(numbers), video.duration_s))
+        return self._llm.shown(pixels, numbers, video.duration_s)
 
     def _tensors(self, encoded: Encoded) -> dict[str, Tensor]:
         tensors = dict(encoded.tensors)
