@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 from transformers.video_utils import VideoMetadata
 
-from tempo_core.errors import ModelRefused, OutsideVocabulary, VideoLost
+from tempo_core.errors import ModelRefused, OutsideVocabulary, PromptTooLong, VideoLost
 from tempo_core.settings import TRUST_REMOTE_CODE
 from tempo_core.types import Answer, Frames, Question, Sampling
 from tempo_core.video_llms.checkpoints import Checkpoint
@@ -54,6 +54,8 @@ class VideoLLM(Protocol):
     """Regular expression over module names: the linear layers of the language model, never of the vision tower."""
     tower_names: tuple[str, ...]
     """Module names of the vision tower and its projector."""
+    batch_size: int
+    """Questions in one forward."""
     long_side: int | None
     """Pictures are shrunk to this long side before the processor sees them; None keeps them."""
 
@@ -74,6 +76,8 @@ class VideoLLM(Protocol):
     def check_text(self, text: str) -> None: ...
 
     def fps_of(self, n_pictures: int, duration_s: float) -> float: ...
+
+    def shown(self, pixels: NDArray[np.uint8], numbers: Sequence[int], duration_s: float) -> Frames: ...
 
 
 class HFVideoLLM:
@@ -249,6 +253,10 @@ class HFVideoLLM:
         """The rate to tell the model for pictures spread over `duration_s`."""
         return n_pictures / duration_s if duration_s > 0 else 1.0
 
+    def shown(self, pixels: NDArray[np.uint8], numbers: Sequence[int], duration_s: float) -> Frames:
+        """Pictures as this model is told of them. Pairing, training and evaluation all come through here."""
+        return Frames(pixels, tuple(numbers), self.fps_of(len(numbers), duration_s))
+
     # --- asking ---------------------------------------------------------------------------------------------
 
     def answer(self, questions: Sequence[Question], sampling: Sampling, seed: int | Sequence[int]) -> list[Answer]:
@@ -268,6 +276,7 @@ class HFVideoLLM:
     @torch.no_grad()
     def _answer_batch(self, questions: Sequence[Question], sampling: Sampling, seeds: Sequence[int]) -> list[Answer]:
         encoded = self.encode_many(questions)
+        self._check_room(encoded, sampling.max_new_tokens)
         inputs = self.collate(encoded, [()] * len(encoded), side="left")
         draw = Draw(sampling, seeds, padding=inputs["attention_mask"] == 0)
         ids = self.model.generate(
@@ -278,6 +287,15 @@ class HFVideoLLM:
         new = ids[:, inputs["input_ids"].shape[1] :].tolist()
         log_probs = torch.stack(draw.log_probs, dim=1).cpu().numpy()
         return [self._answer(row, values) for row, values in zip(new, log_probs, strict=True)]
+
+    def _check_room(self, encoded: Sequence[Encoded], n_new: int) -> None:
+        room = int(self.bare_model.config.text_config.max_position_embeddings)
+        longest = max(len(e.input_ids) for e in encoded)
+        if longest + n_new > room:
+            raise PromptTooLong(
+                f"A prompt of {longest} tokens and an answer of up to {n_new} need more than the {room} positions of "
+                f"{self.name}. Allow fewer new tokens, or leave out videos with so many clips."
+            )
 
     def _generation_config(self, sampling: Sampling) -> Any:
         # `Draw` has already chosen when greedy decoding looks.
