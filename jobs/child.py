@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from db import jobs
 from db.session import Database
-from jobs import payloads, processes, tasks
+from jobs import payloads, processes, tasks, worker
 from jobs.rhythm import Rhythm
 from tempo_core.errors import Cancelled, DatabaseBusy, LeaseLost, NoSpace, TempoError
 from tempo_core.settings import Home
@@ -75,14 +75,18 @@ class Report:
         self._asked_s = self._told_s = -1e9
 
     def __call__(self, progress: Progress) -> None:
+        self.tell(progress)
+        if self.should_stop():
+            raise Cancelled(f"Stopped at {progress.done} of {progress.total}; what was done is kept.")
+
+    def tell(self, progress: Progress) -> None:
+        """Say how far it is, and never raise `Cancelled`: for a task that saves before it stops."""
         now_s = time.monotonic()
         if now_s - self._told_s >= _REPORT_S or progress.done >= progress.total:
             self._told_s = now_s
             share = progress.done / progress.total if progress.total else 0.0
             with self._database.session() as session:
                 jobs.progress(session, self._ticket.job_id, self._ticket.token, share, progress.text)
-        if self.should_stop():
-            raise Cancelled(f"Stopped at {progress.done} of {progress.total}; what was done is kept.")
 
     def should_stop(self) -> bool:
         """Whether to save and stop; asks the database at most once a second."""
@@ -138,7 +142,8 @@ def main(job_id: int) -> int:
     database = Database.open(home.database, fence=ticket.fence)
     try:
         with database.session() as session:
-            jobs.started(session, job_id, ticket.token, os.getpid(), processes.started(os.getpid()))
+            me, log = os.getpid(), worker.log_path(home, job_id, ticket.attempt).relative_to(home.root)
+            jobs.started(session, job_id, ticket.token, me, processes.started(me), str(log))
         heartbeat.beat()
         heartbeat.start()
         return _attempt(database, ticket, home, heartbeat)
