@@ -1,0 +1,139 @@
+"""Intervals and paired tests against values worked out elsewhere."""
+
+import numpy as np
+import pytest
+
+from tempo_core.errors import TooFew
+from tempo_core.statistics import accuracy, cluster_bootstrap, mcnemar, paired_bootstrap, spearman, wilson
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(0, 10, 0.0, 0.2775), (50, 100, 0.4038, 0.5962), (10, 10, 0.7225, 1.0), (1, 1, 0.2065, 1.0), (0, 0, 0.0, 1.0)],
+)
+def test_wilson_gives_the_published_bounds(successes, n, low, high):
+    assert wilson(successes, n) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+
+
+def test_wilson_holds_the_share_it_saw():
+    for n in range(1, 60):
+        for k in range(n + 1):
+            low, high = wilson(k, n)
+            assert 0.0 <= low <= k / n <= high <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    [(0, 0, 1.0), (5, 0, 0.0625), (10, 2, 0.038574), (30, 15, 0.035698), (15, 30, 0.035698), (4, 4, 1.0)],
+)
+def test_mcnemar_gives_the_exact_value(only_first, only_second, p):
+    assert mcnemar(only_first, only_second) == pytest.approx(p, abs=5e-7)
+
+
+def test_mcnemar_is_the_binomial_test_of_scipy():
+    binomtest = pytest.importorskip("scipy.stats").binomtest
+    for a, b in [(3, 9), (120, 80), (700, 640), (2000, 1700)]:
+        assert mcnemar(a, b) == pytest.approx(binomtest(min(a, b), a + b).pvalue, rel=1e-9)
+
+
+def test_spearman_by_hand():
+    assert spearman([1, 2, 3], [10, 20, 90]) == 1.0
+    assert spearman([1, 2, 3], [3, 2, 1]) == -1.0
+    assert spearman([1, 2, 3, 4], [2, 1, 4, 3]) == pytest.approx(0.6)  # 1 - 6 * 4 / (4 * 15)
+    assert spearman([1, 1, 2], [1, 2, 3]) == pytest.approx(0.8660254)
+    assert spearman([1, 1, 1], [1, 2, 3]) is None
+    assert spearman([], []) is None
+
+
+def test_spearman_is_scipys_with_ties():
+    spearmanr = pytest.importorskip("scipy.stats").spearmanr
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        x, y = rng.integers(0, 6, 40), rng.random(40)
+        assert spearman(x, y) == pytest.approx(spearmanr(x, y).statistic)
+
+
+def test_two_groups_can_be_resampled_in_four_ways():
+    # Groups with means 0 and 1: the resampled mean is 0, 1/2, 1/2 or 1, each with chance 1/4.
+    assert cluster_bootstrap([0, 0, 1, 1], ["a", "a", "b", "b"]) == (0.5, 0.0, 1.0)
+
+
+def test_a_larger_group_weighs_more():
+    mean, low, high = cluster_bootstrap([1, 1, 1, 0], ["a", "a", "a", "b"])
+    assert mean == 0.75
+    assert (low, high) == (0.0, 1.0)
+
+
+def test_the_interval_of_equal_groups_is_that_of_their_means():
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(400), 4)
+    values = np.repeat(rng.random(400), 4)
+    mean, low, high = cluster_bootstrap(values, groups.tolist())
+    half = 1.96 * values[::4].std() / np.sqrt(400)
+    assert (mean - low, high - mean) == (pytest.approx(half, rel=0.06), pytest.approx(half, rel=0.06))
+    assert high - low > 1.8 * np.subtract(*cluster_bootstrap(values, list(range(1600)))[:0:-1])
+
+
+def test_the_seed_fixes_the_interval_and_matters():
+    values, groups = np.random.default_rng(0).random(30), [i // 3 for i in range(30)]
+    assert cluster_bootstrap(values, groups, seed=3) == cluster_bootstrap(values, groups, seed=3)
+    assert cluster_bootstrap(values, groups, seed=3) != cluster_bootstrap(values, groups, seed=4)
+
+
+def test_more_confidence_is_a_wider_interval():
+    values, groups = list(range(30)), list(range(30))
+    _, low90, high90 = cluster_bootstrap(values, groups, confidence=0.9)
+    _, low99, high99 = cluster_bootstrap(values, groups, confidence=0.99)
+    assert low99 < low90 < high90 < high99
+
+
+def test_one_group_has_no_interval():
+    with pytest.raises(TooFew, match="2 videos or more, here is 1"):
+        cluster_bootstrap([0, 1], ["a", "a"])
+    with pytest.raises(ValueError, match="2 values, but 1 groups"):
+        cluster_bootstrap([0, 1], ["a"])
+
+
+def test_accuracy_takes_the_interval_that_fits_the_questions():
+    one_each = accuracy([1] * 50 + [0] * 50, list(range(100)))
+    assert one_each == (0.5, *wilson(50, 100))
+    grouped = accuracy([1] * 50 + [0] * 50, [i // 10 for i in range(100)])
+    assert grouped[2] - grouped[1] > one_each[2] - one_each[1]
+
+
+def test_accuracy_is_not_certain_when_every_answer_is_right():
+    assert accuracy([1] * 40, [i // 10 for i in range(40)]) == (1.0, *wilson(4, 4))
+    assert accuracy([0, 0], ["a", "a"]) == (0.0, *wilson(0, 1))
+    with pytest.raises(TooFew):
+        accuracy([], [])
+
+
+def test_a_checkpoint_against_itself_is_exactly_nothing():
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 2, 300)
+    found = paired_bootstrap(values, values, [i // 4 for i in range(300)])
+    assert (found.difference, found.low, found.high, found.verdict) == (0.0, 0.0, 0.0, "cannot tell")
+
+
+def test_a_clear_gain_is_better_and_seen_from_the_other_side_worse():
+    first, second = [0] * 30 + [1] * 70, [0] * 10 + [1] * 90
+    groups = list(range(100))
+    assert paired_bootstrap(first, second, groups).verdict == "better"
+    assert paired_bootstrap(first, second, groups).difference == pytest.approx(0.2)
+    assert paired_bootstrap(second, first, groups).verdict == "worse"
+    assert paired_bootstrap([0, 1] * 50, [1, 0] * 50, groups).verdict == "cannot tell"
+
+
+def test_pairs_of_different_items_are_refused():
+    with pytest.raises(ValueError, match="same items"):
+        paired_bootstrap([1, 0], [1, 0, 1], ["a", "b", "c"])
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(5)
+    groups, covered = [i // 5 for i in range(200)], 0
+    for _ in range(60):
+        chance = np.repeat(np.clip(rng.normal(0.6, 0.2, 40), 0, 1), 5)
+        _, low, high = cluster_bootstrap((rng.random(200) < chance).astype(float), groups)
+        covered += low <= 0.6 <= high
+    assert covered >= 50
