@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from sqlalchemy import CursorResult, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, CursorResult, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
+from db import runs
 from db.session import now_ms
 from db.tables import JobAttemptRow, JobRow, WorkerRow
 from tempo_core.errors import LeaseLost, Unknown
@@ -166,6 +167,7 @@ def retry(session: Session, job_id: int) -> Job:
         row.state, row.max_attempts, row.cancel_requested = "queued", row.attempt + MAX_ATTEMPTS, False
         row.error = row.error_class = row.ended_ms = row.progress_text = None
         session.flush()
+        _tell_run(session, row)
     return _value(row)
 
 
@@ -177,6 +179,7 @@ def cancel(session: Session, job_id: int) -> Job:
     if row.state in ("running", "cancelled"):
         row.cancel_requested = True
     session.flush()
+    _tell_run(session, row)
     return _value(row)
 
 
@@ -228,6 +231,7 @@ def claim(session: Session, resource: str, *, lease_ms: int, host: str | None = 
     row.started_ms, row.progress_ms = row.started_ms or now_ms(), now_ms()
     session.flush()
     session.execute(insert(JobAttemptRow).values(job_id=row.id, attempt=row.attempt, started_ms=now_ms()))
+    _tell_run(session, row)
     return _value(row)
 
 
@@ -301,9 +305,10 @@ def check(session: Session, job_id: int, token: str) -> None:
         raise LeaseLost(f"Job {job_id} was given to another process; this one must not write.")
 
 
-def started(session: Session, job_id: int, token: str, pid: int, pid_started: int | None) -> None:
-    """Write down which process the attempt is, so that any worker can look after it."""
+def started(session: Session, job_id: int, token: str, pid: int, pid_started: int | None, log_path: str) -> None:
+    """Write down which process the attempt is, so that any worker can look after it, and where it prints."""
     _change(session, job_id, token, pid=pid, pid_started=pid_started)
+    session.execute(update(JobAttemptRow).where(_attempt(_row(session, job_id))).values(log_path=log_path))
 
 
 def beat(session: Session, job_id: int, token: str, *, lease_ms: int) -> None:
@@ -364,15 +369,26 @@ def _close(session: Session, row: JobRow, error_class: str, error: str, exit_cod
 
 
 def _end(session: Session, row: JobRow, state: State, error_class: str | None, exit_code: int | None) -> None:
-    attempt = (JobAttemptRow.job_id == row.id) & (JobAttemptRow.attempt == row.attempt)
     values = {"ended_ms": now_ms(), "error_class": error_class, "exit_code": exit_code}
-    session.execute(update(JobAttemptRow).where(attempt).values(values))
+    session.execute(update(JobAttemptRow).where(_attempt(row)).values(values))
     row.state, row.token, row.pid, row.pid_started, row.lease_until_ms = state, None, None, None, 0
     row.resource = None
     row.ended_ms = None if state == "queued" else now_ms()
-    if state in ("succeeded", "queued"):
-        row.error, row.error_class = (None, None) if state == "succeeded" else (row.error, row.error_class)
+    if state == "succeeded":
+        row.error = row.error_class = None
     session.flush()
+    _tell_run(session, row)
+
+
+def _tell_run(session: Session, row: JobRow) -> None:
+    """A run is in its job's state: the page must not show a run as running whose process is gone."""
+    run = runs.of_job(session, row.id)
+    if run is not None and run.state != row.state:
+        runs.set_state(session, run.id, row.state, error_class=row.error_class, error=row.error)
+
+
+def _attempt(row: JobRow) -> ColumnElement[bool]:
+    return (JobAttemptRow.job_id == row.id) & (JobAttemptRow.attempt == row.attempt)
 
 
 def _change(session: Session, job_id: int, token: str, **values: Any) -> None:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from db import jobs
+from db import jobs, people
 from db.migrate import create_all
-from db.session import Database, now_ms
-from db.tables import UserRow
+from db.session import Database
 from jobs import launch, payloads, processes
 from jobs.payloads import SleepPayload
 from tempo_core.settings import Home
@@ -29,15 +28,15 @@ class Yard:
 
     home: Home
     database: Database
-    actor_id: int
+    person: people.Person
     started: list[subprocess.Popen] = field(default_factory=list)
 
     def enqueue(self, **values) -> int:
-        return launch.enqueue(self.database, SleepPayload(**values), actor_id=self.actor_id)
+        return launch.enqueue(self.database, SleepPayload(**values), self.person)
 
     def enqueue_in(self, session, **values) -> int:
         payload = payloads.as_json(SleepPayload(**values))
-        return jobs.enqueue(session, "sleep", payload, created_by=self.actor_id, needs="gpu").id
+        return jobs.enqueue(session, "sleep", payload, created_by=self.person.id, needs="gpu").id
 
     def worker(self, patience_s: float = 20) -> subprocess.Popen:
         with (self.home.root / "worker.log").open("ab") as log:
@@ -71,7 +70,7 @@ os.kill(os.getpid(), signal.SIGSTOP)
                                    env=os.environ | {processes.TICKET: ticket}, start_new_session=True)
         self.started.append(process)
         with self.database.session() as session:
-            jobs.started(session, job.id, job.token, process.pid, processes.started(process.pid))
+            jobs.started(session, job.id, job.token, process.pid, processes.started(process.pid), "")
         process.stdin.write(b"\n")
         process.stdin.close()
         process.stdout.readline()
@@ -125,11 +124,8 @@ def yard(tmp_path):
     database = Database.open(home.database)
     create_all(database)
     with database.session() as session:
-        user = UserRow(subject="local", name="local", role="admin", active=True, preferences={}, created_ms=now_ms())
-        session.add(user)
-        session.flush()
-        actor_id = user.id
-    yard = Yard(home, database, actor_id)
+        person = people.local(session)
+    yard = Yard(home, database, person)
     yield yard
     for process in yard.started:
         process.kill()

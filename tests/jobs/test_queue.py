@@ -25,7 +25,7 @@ def lose(yard, job, error_class="killed"):
 def test_eight_threads_that_queue_the_same_work_make_one_job(yard):
     databases = [Database.open(yard.home.database) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        ids = set(pool.map(lambda d: launch.enqueue(d, SleepPayload(), actor_id=yard.actor_id), databases))
+        ids = set(pool.map(lambda d: launch.enqueue(d, SleepPayload(), yard.person), databases))
     assert len(ids) == 1
     assert yard.enqueue(label="other work") not in ids
 
@@ -133,7 +133,7 @@ def test_finished_work_is_done_anew_only_when_asked(yard):
     job = claim(yard)
     with yard.database.session() as session:
         jobs.succeed(session, job_id, job.token, {})
-    assert launch.enqueue(yard.database, SleepPayload(), actor_id=yard.actor_id, again=False) == job_id
+    assert launch.enqueue(yard.database, SleepPayload(), yard.person, again=False) == job_id
     assert yard.enqueue() != job_id
     assert yard.job(job_id).state == "succeeded"
 
