@@ -95,7 +95,7 @@ def paired_bootstrap(
 def mcnemar(only_first: int, only_second: int) -> float:
     """Exact two-sided p for items that only one of two models got right; needs independent items."""
     n, fewer = only_first + only_second, min(only_first, only_second)
-    return min(1.0, 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n)
+    return min(1.0, 2 * sum(comb(n, k) for k in range(fewer + 1)) / (1 << n))
 
 
 def spearman(x: ArrayLike, y: ArrayLike) -> float | None:
@@ -106,7 +106,8 @@ def spearman(x: ArrayLike, y: ArrayLike) -> float | None:
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
     a, b = a - a.mean(), b - b.mean()
-    return max(-1.0, min(1.0, float(a @ b) / sqrt(float(a @ a) * float(b @ b))))
+    cosine = float(a @ b) / sqrt(float(a @ a) * float(b @ b))
+    return max(-1.0, min(1.0, cosine))
 
 
 def _by_group(values: ArrayLike, groups: Sequence[Hashable]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
