@@ -14,12 +14,11 @@ import os
 import zipfile
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
-import av
-import cv2
 import numpy as np
-import scenedetect
 from numpy.typing import NDArray
 
 from tempo_core.errors import MediaError, NoSpace
@@ -71,9 +70,7 @@ class Measures:
     @property
     def edges_s(self) -> NDArray[np.float64]:
         """Where each frame begins, and where the last one ends (n + 1,)."""
-        t = self.t
-        step = float(np.median(np.diff(t))) if len(t) > 1 else 0.0
-        return np.append(t, t[-1] + step)
+        return edges_s(self.pts, self.time_base)
 
     @property
     def fps(self) -> Fraction:
@@ -82,9 +79,18 @@ class Measures:
         return ((self.n_frames - 1) / span).limit_denominator(1001)
 
 
+def edges_s(pts: NDArray[np.int64], time_base: Fraction) -> NDArray[np.float64]:
+    """Seconds from the first frame to each frame, and the end of the last one: a median step later (n + 1,)."""
+    t = (pts - pts[0]) * float(time_base)
+    step = float(np.median(np.diff(t))) if len(t) > 1 else 0.0
+    return np.append(t, t[-1] + step)
+
+
+@cache
 def scan_key() -> str:
     """First 16 hex digits over everything that changes what is measured."""
-    versions = [".".join(module.__version__.split(".")[:2]) for module in (av, cv2, np, scenedetect)]
+    # By the installed versions, not by importing: pages read measures, and need no decoder for it.
+    versions = [".".join(version(name).split(".")[:2]) for name in ("av", "numpy", "scenedetect")]
     parts = [SCHEMA, versions, LONG_SIDE, LIKE_STEP_S, STRIP_STEP_S, LIKE_BINS]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 

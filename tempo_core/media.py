@@ -12,7 +12,7 @@ import os
 import stat
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -243,46 +243,78 @@ def frames(
     """
     if any(not 0 <= number < len(pts) for number in numbers):
         raise ValueError(f"Frame numbers {min(numbers)}..{max(numbers)} asked of a video with {len(pts)} frames.")
-    wanted = {int(pts[number]) for number in numbers}
-    found = _collect(path, sorted(wanted), time_base, long_side, seek=True)
-    if len(found) < len(wanted):
-        # Some containers (MPEG-TS) land behind the target; reading from the start is always right.
-        found = _collect(path, sorted(wanted), time_base, long_side, seek=False)
-    if len(found) < len(wanted):
-        gone = len(wanted) - len(found)
-        message = f"{path.name}: {gone} of {len(wanted)} frames are no longer at the time the scan stored. Scan again."
-        raise FrameTimesChanged(message)
     if not numbers:
         return np.zeros((0, 0, 0, 3), np.uint8)
-    return np.stack([found[int(pts[number])] for number in numbers])
+    with FrameReader(path, pts, time_base, long_side=long_side) as reader:
+        found = {number: reader.read(number) for number in sorted(set(numbers))}
+    return np.stack([found[number] for number in numbers])
 
 
-def _collect(
-    path: Path, targets: list[int], time_base: Fraction, long_side: int | None, seek: bool
-) -> dict[int, NDArray[np.uint8]]:
-    keys = index(path).key_pts if seek else ()
-    found: dict[int, NDArray[np.uint8]] = {}
-    with open_video(path) as (container, stream):
-        if stream.time_base != time_base:
-            message = f"{path.name}: its times now count in {stream.time_base} s, not {time_base} s. Scan again."
+class FrameReader:
+    """Reads frames by number, cheapest in rising order: it jumps only where a key frame makes that cheaper."""
+
+    def __init__(
+        self, path: Path, pts: NDArray[np.int64], time_base: Fraction, *, long_side: int | None = None
+    ) -> None:
+        self.path, self.pts, self.time_base, self.long_side = path, pts, time_base, long_side
+
+    def __enter__(self) -> FrameReader:
+        self._keys = index(self.path).key_pts
+        self._stack = ExitStack()
+        self._restart()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def _restart(self) -> None:
+        self._stack.close()
+        self._container, self._stream = self._stack.enter_context(open_video(self.path))
+        if self._stream.time_base != self.time_base:
+            found = self._stream.time_base
+            raise FrameTimesChanged(f"{self.path.name} now counts its times in {found} s, not {self.time_base} s.")
+        self._decoder = self._container.decode(self._stream)
+        self._position: int | None = None
+
+    def read(self, number: int) -> NDArray[np.uint8]:
+        """RGB (H, W, 3).
+
+        Raises:
+            FrameTimesChanged: The decoder no longer returns a frame at the stored time.
+        """
+        target = int(self.pts[number])
+        self._approach(target)
+        frame = self._decode_until(target)
+        if frame is None:
+            # Some containers (MPEG-TS) land behind the target; reading from the start is always right.
+            self._restart()
+            frame = self._decode_until(target)
+        if frame is None:
+            message = f"{self.path.name}: frame {number} is no longer at the time that the scan stored. Scan it again."
             raise FrameTimesChanged(message)
-        position, decoder = None, container.decode(stream)
-        for target in targets:
-            key = keys[bisect_right(keys, target) - 1] if keys and keys[0] <= target else None
-            # Only a key frame between here and there makes a jump cheaper than decoding on.
-            if key is not None and key > (keys[0] if position is None else position):
-                container.seek(key, stream=stream)
-                decoder = container.decode(stream)
-            try:
-                for frame in decoder:
-                    position = frame.pts
-                    if position is not None and position >= target:
-                        break
-            except av.error.FFmpegError as error:
-                raise _damaged(path, len(found), error) from error
-            if position == target:
-                found[target] = picture(frame, long_side)
-    return found
+        return picture(frame, self.long_side)
+
+    def _approach(self, target: int) -> None:
+        i = bisect_right(self._keys, target) - 1
+        key = self._keys[i] if i >= 0 else None
+        back = self._position is not None and target <= self._position
+        if key is None:
+            if back:
+                self._restart()
+        elif back or key > (self._keys[0] if self._position is None else self._position):
+            self._container.seek(key, stream=self._stream)
+            self._decoder = self._container.decode(self._stream)
+            self._position = None
+
+    def _decode_until(self, target: int) -> Any | None:
+        try:
+            for frame in self._decoder:
+                self._position = frame.pts
+                if frame.pts is not None and frame.pts >= target:
+                    return frame if frame.pts == target else None
+        except av.error.FFmpegError as error:
+            raise _damaged(self.path, 0, error) from error
+        return None
 
 
 def picture(frame: Any, long_side: int | None = None) -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ from tempo_core import media
 from tempo_core.errors import MediaError
 from tempo_core.measures import LIKE_BINS, LIKE_STEP_S, LONG_SIDE, STRIP_STEP_S, Measures
 from tempo_core.media import DEFAULT_LIMITS, Index, MediaLimits
-from tempo_core.render import browser_plan
+from tempo_core.playback import browser_plan
 from tempo_core.types import JsonDict
 
 TICK_FRAMES = 32
