@@ -101,6 +101,8 @@ class EvaluatePayload:
 
     run_id: int | None = None
     model: str | None = None
+    version_id: int | None = None
+    """The dataset version whose held-out videos are asked about; None = the run's own, or the newest."""
     benchmarks: tuple[str, ...] = ()
     """All that fit the model when empty."""
     limit: int | None = None

@@ -19,7 +19,7 @@ from tempo_core.types import Answer, Frames, ItemScore, PreferencePair, Question
 class AskedModel(Protocol):
     """The part of a Video LLM that a benchmark uses."""
 
-    def fps_of(self, n_pictures: int, duration_s: float) -> float: ...
+    def shown(self, pixels: NDArray[np.uint8], numbers: Sequence[int], duration_s: float) -> Frames: ...
 
     def answer(self, questions: Sequence[Question], sampling: Sampling, seed: int) -> list[Answer]: ...
 
@@ -56,7 +56,7 @@ def frames_of(model: AskedModel, material: Material, video: HeldOutVideo, order:
     clips = range(len(video.clip_key_frames)) if order is None else order
     numbers = [number for clip in clips for number in video.clip_key_frames[clip]]
     pixels = material.pictures(video.video, video.times_sha256, numbers)
-    return Frames(pixels, tuple(numbers), model.fps_of(len(numbers), video.video.duration_s))
+    return model.shown(pixels, numbers, video.video.duration_s)
 
 
 def score(benchmark: str, metric: str, items: Sequence[ItemScore], chance: float | None, seed: int) -> Score:

@@ -1,0 +1,135 @@
+"""Start a run: check that the data suffices, make its row, queue its job. Pages and the command line do it this way."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from db import datasets, models, runs, sft_sets, timelines
+from db.people import Person
+from db.session import Database
+from db.sft_sets import SftDraft
+from jobs import launch
+from jobs.payloads import TrainPayload
+from tempo_core import worlds
+from tempo_core.curriculum import PairRef, TrainingPlan, training_plan
+from tempo_core.errors import TooFew
+from tempo_core.recipes import RECIPES, RunConfig
+from tempo_core.types import PreferencePair
+from tempo_core.video_llms import checkpoints
+
+WORLD_EXAMPLES_PER_VIDEO = 12
+_ROOT = Path(__file__).parent.parent
+
+
+def pair_ref(pair: PreferencePair) -> PairRef:
+    """What the planner reads of a pair."""
+    return PairRef(
+        pair_id=pair.pair_id,
+        video_key=pair.video.sha256,
+        kind=pair.kind,
+        level=pair.level,
+        difficulty=pair.difficulty,
+        magnitude=pair.magnitude,
+    )
+
+
+def preview(
+    session: Session, version_id: int, config: RunConfig, *, skip_small: bool = False, smaller_step: bool = False
+) -> TrainingPlan:
+    """The plan that a run would train, before over-long pairs are known.
+
+    Raises:
+        EmptyStage: A level holds fewer pairs than one step, and neither way out was chosen.
+    """
+    refs = [pair_ref(item.pair) for item in datasets.items(session, version_id, "train")]
+    return training_plan(refs, config, skip_small=skip_small, smaller_step=smaller_step)
+
+
+def start_run(
+    database: Database,
+    person: Person,
+    config: RunConfig,
+    base: Path,
+    *,
+    version_id: int | None,
+    sft_set_id: int | None = None,
+    name: str = "",
+    skip_small: bool = False,
+    smaller_step: bool = False,
+) -> int:
+    """Queue a run and return its id.
+
+    Args:
+        sft_set_id: None takes the drawn world's own examples where the recipe has an SFT phase.
+        skip_small, smaller_step: What the user allows where a level has too few pairs.
+
+    Raises:
+        TempoError: The model, the data or the settings do not fit; nothing was queued.
+    """
+    checkpoint = checkpoints.inspect(base)
+    phases = RECIPES[config.recipe]
+    with database.session() as session:
+        if set(phases) != {"sft"} and version_id is not None:
+            preview(session, version_id, config, skip_small=skip_small, smaller_step=smaller_step)
+        if "sft" in phases and sft_set_id is None:
+            sft_set_id = world_sft_set(session, person, version_id)
+        run_id = runs.create(
+            session,
+            person,
+            config,
+            models.register(session, checkpoint.path, checkpoint.family, checkpoint.files_sha256, checkpoint.name),
+            name=name,
+            dataset_version_id=version_id,
+            sft_set_id=sft_set_id,
+            code_version=_code_version(),
+            env=_environment() | {"skip_small": skip_small, "smaller_step": smaller_step},
+        )
+    job_id = launch.enqueue(database, TrainPayload(run_id), actor_id=person.id)
+    with database.session() as session:
+        runs.attach_job(session, run_id, job_id)
+    return run_id
+
+
+def world_sft_set(session: Session, person: Person, version_id: int | None, seed: int = 0) -> int:
+    """The drawn world's own SFT set: true captions and questions about every drawn video that is not held out."""
+    held_out: set[int] = set()
+    if version_id is not None:
+        held_out = {item.video_id for item in datasets.items(session, version_id, "held_out")}
+    drafts = _world_examples(session, held_out, seed)
+    if not drafts:
+        raise TooFew(
+            "There is no SFT set for these videos: only drawn ones come with true captions. Import a JSONL of "
+            "conversations about your videos (`python -m jobs sft FILE`), or choose a recipe without SFT."
+        )
+    return sft_sets.create(session, person, "drawn world", "world", drafts, source=f"worlds.sft_examples, seed {seed}")
+
+
+def _world_examples(session: Session, held_out: set[int], seed: int) -> Sequence[SftDraft]:
+    drafts = []
+    for kept in timelines.kept(session):
+        video = worlds.read_spec(kept.video.path)
+        if video is None or kept.video_id in held_out:
+            continue
+        for i, (question, answer) in enumerate(worlds.sft_examples(video, seed, WORLD_EXAMPLES_PER_VIDEO)):
+            example = f"{kept.video.sha256[:16]}/{i}"
+            drafts.append(SftDraft(example, kept.video_id, kept.timeline.id, question, answer))
+    return drafts
+
+
+def _environment() -> dict[str, object]:
+    libraries = ("torch", "transformers", "trl", "peft", "accelerate")
+    return {"python": platform.python_version(), **{library: version(library) for library in libraries}}
+
+
+def _code_version() -> str:
+    """The commit that runs, where the code is a checkout."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=_ROOT, capture_output=True, text=True, timeout=10, check=False
+    )
+    return done.stdout.strip() or "unknown"

@@ -1,0 +1,154 @@
+"""Train the run whose row holds everything: plan, data, settings. A second attempt goes on where the first came to.
+
+The order is: verify the frozen data, leave out what is too long, store the plan, then train. The training room is
+reached by name, so that this module can be read without torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from db import datasets, metrics, models, runs, sft_sets
+from db.runs import Checkpoint, PairScore, RunCard, StageLine
+from db.session import Database
+from jobs.child import Report
+from jobs.payloads import TrainPayload
+from jobs.starting import pair_ref
+from jobs.tasks import JobRef
+from tempo_core import video_llms
+from tempo_core.curriculum import training_plan
+from tempo_core.pictures import Pictures
+from tempo_core.recipes import RECIPES
+from tempo_core.settings import Home
+from tempo_core.types import Example, JsonDict, Metric, PreferencePair, Progress
+
+FEWEST_STEPS = {"skip_small": False, "smaller_step": False}
+
+
+def folder_of(home: Home, run_id: int) -> Path:
+    return home.runs / f"run-{run_id}"
+
+
+def run(database: Database, job: JobRef, report: Report) -> JsonDict:
+    """Train to the end, or to the checkpoint at which a person stopped it."""
+    payload = job.payload
+    if not isinstance(payload, TrainPayload):
+        raise ValueError(f"train was given {type(payload).__name__}")
+    with database.reading() as session:
+        card = runs.get(session, payload.run_id)
+        base = Path(models.get(session, card.base_model_id).path)
+        pairs, examples = _data(session, card)
+    long_side, too_long = _measured(base, pairs, card)
+    plan = training_plan(
+        [pair_ref(pair) for pair_id, pair in pairs.items() if pair_id not in too_long], card.config, **_mercy(card)
+    )
+    with database.session() as session:
+        runs.store_plan(session, card.id, plan.planned, plan.sha256)
+    for note in (*plan.notes, *_too_long_note(too_long, pairs)):
+        print(note, flush=True)
+    pictures = Pictures(job.home.cache, long_side)
+    trained = importlib.import_module("tempo_core.training.recipe").train(
+        base=base,
+        pairs=pairs,
+        plan=plan,
+        examples=examples,
+        config=card.config,
+        folder=folder_of(job.home, card.id),
+        pictures=pictures.get,
+        events=_Recorded(database, report, card.id, job.attempt, job.home),
+    )
+    return {"run_id": card.id, "stages": [link.name for link in trained.chain], "too_long": len(too_long)}
+
+
+def _data(session: Any, card: RunCard) -> tuple[dict[int, PreferencePair], list[Example]]:
+    """What the run trains on, checked against the hashes under which it was frozen."""
+    pairs: dict[int, PreferencePair] = {}
+    phases = RECIPES[card.recipe]
+    if card.dataset_version_id is not None and set(phases) != {"sft"}:
+        datasets.verify(session, card.dataset_version_id)
+        frozen = datasets.items(session, card.dataset_version_id, "train")
+        pairs = {item.pair.pair_id: item.pair for item in frozen}
+    examples: list[Example] = []
+    if "sft" in phases and card.sft_set_id is not None:
+        sft_sets.verify(session, card.sft_set_id)
+        examples = sft_sets.items(session, card.sft_set_id)
+    return pairs, examples
+
+
+def _measured(base: Path, pairs: Mapping[int, PreferencePair], card: RunCard) -> tuple[int | None, dict[int, int]]:
+    """The picture size that the model takes, and the pairs with more tokens than the run allows."""
+    llm = video_llms.load(base)
+    rows = importlib.import_module("tempo_core.training.rows")
+    return llm.long_side, rows.too_long(pairs.values(), llm, card.config.max_tokens)
+
+
+def _mercy(card: RunCard) -> dict[str, bool]:
+    """What the user allowed where a level has too few pairs; without it that is an error."""
+    return {name: bool(card.env.get(name, default)) for name, default in FEWEST_STEPS.items()}
+
+
+def _too_long_note(too_long: Mapping[int, int], pairs: Mapping[int, PreferencePair]) -> Sequence[str]:
+    if not too_long:
+        return ()
+    longest = max(too_long.values())
+    return (f"{len(too_long)} of {len(pairs)} pairs are too long and left out (longest {longest:,} tokens)",)
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """Everything that training says, written to the database under the job's fence."""
+
+    database: Database
+    report: Report
+    run_id: int
+    attempt: int
+    home: Home
+
+    def metrics(self, values: Sequence[Metric]) -> None:
+        with self.database.session() as session:
+            metrics.record(session, self.run_id, values, self.attempt)
+
+    def stage_started(
+        self, ordinal: int, name: str, phase: str, n_pairs: int, first_step: int, last_step: int
+    ) -> None:
+        print(f"stage {ordinal}: {phase} {name}, {n_pairs} rows, steps {first_step} to {last_step}", flush=True)
+        with self.database.session() as session:
+            runs.set_stages(session, self.run_id, [StageLine(ordinal, phase, name, (), n_pairs, first_step, last_step)])
+            runs.set_stage(session, self.run_id, ordinal, "running")
+
+    def stage_ended(self, ordinal: int, link: Any) -> None:
+        adapter = str(Path(link.path).relative_to(self.home.root))
+        with self.database.session() as session:
+            runs.set_stage(
+                session, self.run_id, ordinal, "succeeded", adapter=adapter, manifest_sha256=link.sha256
+            )
+
+    def checkpoint(self, step: int, stage: int, path: Path, manifest_sha256: str) -> None:
+        rel_path = str(path.relative_to(self.home.root))
+        with self.database.session() as session:
+            runs.record_checkpoint(
+                session, Checkpoint(self.run_id, stage, step, self.attempt, rel_path, manifest_sha256)
+            )
+
+    def progress(self, progress: Progress) -> None:
+        self.report.tell(progress)
+
+    def should_stop(self) -> bool:
+        return self.report.should_stop()
+
+    def resumed(self, step: int) -> None:
+        if step:
+            print(f"going on after step {step}", flush=True)
+        with self.database.session() as session:
+            metrics.resumed(session, self.run_id, step)
+
+    def note(self, text: str) -> None:
+        print(text, flush=True)
+
+    def pair_scores(self, rows: Sequence[tuple[int, float]]) -> None:
+        with self.database.session() as session:
+            runs.score_pairs(session, self.run_id, "final", {pair_id: PairScore(margin) for pair_id, margin in rows})
