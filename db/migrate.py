@@ -1,20 +1,178 @@
-"""Brings a database to what this version of the code expects.
+"""Brings a database to what this version of the code expects, with a backup before it changes anything.
 
-`create_all` is for tests that need a fresh database without history; a real one is made by `upgrade`.
+`upgrade` runs at every start, so the case where nothing is to be done costs a few milliseconds. An upgrade is one
+transaction: it happens as a whole or not at all. `create_all` is for tests that need a fresh database without history.
 """
 
 from __future__ import annotations
 
-from db import people
-from db.dialect import ensure_extras
-from db.session import Database
+import fcntl
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine
+
+from db import backup, dialect, people
+from db.fingerprint import fingerprint
+from db.session import Database, now_ms
 from db.tables import Base
+from tempo_core.errors import DatabaseBusy, DatabaseRefused
+from tempo_core.settings import Home
+
+HEAD = "0001"
+"""The newest revision in migrations/versions (a test holds the two together)."""
+
+SCRIPTS = Path(__file__).parent.parent / "migrations"
+EXTRAS = hashlib.sha256(repr((dialect.TRIGGERS, dialect.EXPRESSION_INDEXES, dialect.SEARCH_TABLE)).encode()).hexdigest()
+"""Changes with every trigger and index that `ensure_extras` makes, so that a changed one is noticed at start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """What `upgrade` did: revisions before and after (None: there was no database), and the backup it made."""
+
+    before: str | None
+    after: str
+    backup: Path | None = None
+
+
+def upgrade(home: Home) -> Upgrade:
+    """Make the database of `home` current.
+
+    Raises:
+        DatabaseRefused: It was made by a newer version, is no database of ours, or the upgrade failed; in each case
+            the database is as it was.
+    """
+    home.make()
+    dialect.refuse_unsafe(home.root)
+    if _state(home.database) == (HEAD, EXTRAS):
+        return Upgrade(HEAD, HEAD)
+    with _alone(home.root / "upgrade.lock"):
+        revision, extras = _state(home.database)
+        if (revision, extras) == (HEAD, EXTRAS):
+            return Upgrade(HEAD, HEAD)
+        _refuse_newer(home.database, revision)
+        kept = backup.make(home.database, home.backups, f"before-{HEAD}") if revision is not None else None
+        database = Database.open(home.database)
+        try:
+            _migrate(database, kept)
+        finally:
+            database.close()
+        return Upgrade(revision, HEAD, kept)
+
+
+def _state(path: Path) -> tuple[str | None, str | None]:
+    """(revision, extras) of a database; (None, None) where there is none yet."""
+    if not path.exists() or path.stat().st_size == 0:
+        return None, None
+    try:
+        with closing(sqlite3.connect(path, timeout=dialect.BUSY_MS / 1000)) as connection:
+            names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if not names:
+                return None, None
+            if not {"alembic_version", "meta"} <= names:
+                raise DatabaseRefused(
+                    f"{path} is a database, but not one of TEMPO Studio. Move it away, or set TEMPO_HOME."
+                )
+            revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            extras = connection.execute("SELECT value FROM meta WHERE key = 'extras'").fetchone()
+    except sqlite3.DatabaseError as error:
+        if "locked" in str(error):
+            raise DatabaseBusy(f"Another program holds {path}. Nothing was changed; try again.") from None
+        raise DatabaseRefused(f"{path} cannot be read as a database ({error}). Restore a backup.") from None
+    return revision[0] if revision else None, extras[0] if extras else None
+
+
+def _refuse_newer(path: Path, revision: str | None) -> None:
+    known = {script.name.partition("_")[0] for script in (SCRIPTS / "versions").glob("*.py")}
+    if revision is not None and revision not in known:
+        raise DatabaseRefused(
+            f"{path} was made by a newer version of TEMPO Studio (revision {revision}; this one knows up to {HEAD}). "
+            "Update the program, or restore the backup that the newer version made before it upgraded."
+        )
+
+
+def _migrate(database: Database, kept: Path | None) -> None:
+    """FK off -> BEGIN -> revisions -> extras -> checks -> COMMIT -> FK on (the pragma is ignored in a transaction)."""
+    with database.readable_errors(), database.writer.connect() as connection:
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute("PRAGMA foreign_keys=OFF")
+        try:
+            with connection.begin():
+                _run_revisions(connection)
+                finish(connection)
+                _compare(connection)
+        except DatabaseRefused as error:
+            raise DatabaseRefused(f"{error} Nothing was changed. {_way_out(kept)}") from None
+        finally:
+            driver.execute("PRAGMA foreign_keys=ON")
+    with database.session() as session:
+        people.local(session)
+
+
+def _run_revisions(connection: Connection) -> None:
+    # Imported here: at most starts nothing is to be done, and alembic would cost more than all the rest.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def finish(connection: Connection) -> None:
+    """What follows every schema change: extras, and a note of what they are."""
+    dialect.ensure_extras(connection)
+    note = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+    connection.exec_driver_sql(note, ("extras", EXTRAS))
+    connection.exec_driver_sql(note, ("upgraded_ms", str(now_ms())))
+
+
+def _compare(connection: Connection) -> None:
+    orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    if orphans:
+        raise DatabaseRefused(f"The upgrade would leave {len(orphans)} rows that point to nothing.")
+    expected, found = expected_structure(), fingerprint(connection)
+    if found != expected:
+        parts = expected["tables"].keys() | found["tables"].keys()
+        wrong = sorted(name for name in parts if expected["tables"].get(name) != found["tables"].get(name))
+        raise DatabaseRefused(f"The upgraded database is not what this version expects ({wrong or 'triggers'}).")
+
+
+def expected_structure() -> dict[str, Any]:
+    """The fingerprint of a fresh database."""
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        Base.metadata.create_all(connection)
+        dialect.ensure_extras(connection)
+        return fingerprint(connection)
+
+
+def _way_out(kept: Path | None) -> str:
+    return f"A backup from just before is {kept}." if kept else "Please report this."
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """One process at a time; the lock ends with the process."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def create_all(database: Database) -> None:
-    """Every table and extra, and the local person, in an empty database."""
+    """Every table and extra, and the local person, in an empty database, as `upgrade` leaves it."""
     with database.session() as session:
         connection = session.connection()
         Base.metadata.create_all(connection)
-        ensure_extras(connection)
+        connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL)")
+        if connection.exec_driver_sql("SELECT count(*) FROM alembic_version").scalar() == 0:
+            connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (HEAD,))
+        finish(connection)
         people.local(session)

@@ -55,7 +55,7 @@ class Database:
     def session(self) -> Iterator[Session]:
         """A write transaction: committed at the end of the block, rolled back on any exception."""
         door = Session(self.writer, expire_on_commit=False)
-        with self._one_writer(), self._readable_errors(), door as session, session.begin():
+        with self._one_writer(), self.readable_errors(), door as session, session.begin():
             if self.fence is not None:
                 self.fence(session)
             yield session
@@ -63,7 +63,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A snapshot that refuses to write. Do not keep it open while a page draws or a model computes."""
-        with self._readable_errors(), Session(self.reader, expire_on_commit=False) as session:
+        with self.readable_errors(), Session(self.reader, expire_on_commit=False) as session:
             yield session
 
     def close(self) -> None:
@@ -87,7 +87,8 @@ class Database:
             self._gate.release()
 
     @contextmanager
-    def _readable_errors(self) -> Iterator[None]:
+    def readable_errors(self) -> Iterator[None]:
+        """A locked database and a full disk, in words for people."""
         try:
             yield
         except OperationalError as error:
