@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from tempo_core.types import Frames
+from tempo_core.video_llms import tiny_parts
 
 CORPUS = [
     "describe the video in detail. the video starts with a red square moving left, then a blue circle appears.",
@@ -44,6 +45,15 @@ SCALES = {"q_proj": 8, "k_proj": 8, "qkv": 8, "v_proj": 5, "o_proj": 5, "embed_t
 def qwen_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random Qwen2.5-VL, sharpened. Read it, never write to it."""
     return build_qwen(tmp_path_factory.mktemp("models") / "tiny-qwen")
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded model's architecture and processor, untrained and sharpened."""
+    folder = tmp_path_factory.mktemp("models") / "untrained-tiny"
+    sharpen(tiny_parts.build(seed=0)).save_pretrained(folder)
+    tiny_parts.processor().save_pretrained(folder)
+    return folder
 
 
 def build_qwen(folder: Path, *, seed: int = 0, hidden: int = 64, layers: int = 2, tokens_per_second: int = 2) -> Path:

@@ -104,6 +104,8 @@ class HFVideoLLM:
         self.video_token_id = int(model.config.video_token_id)
         self.end_ids = _end_ids(model, self.tokenizer)
         self._control_tokens = tuple(self.tokenizer.all_special_tokens)
+        special = {*self.tokenizer.all_special_ids, self.video_token_id, int(model.config.image_token_id)}
+        self._never = sorted(special - set(self.end_ids))
         # The checkpoint's own sampling settings would fill every gap in ours.
         model.generation_config = GenerationConfig(eos_token_id=list(self.end_ids), pad_token_id=self.pad_id)
         if positions == "max_plus_one":
@@ -278,7 +280,7 @@ class HFVideoLLM:
         encoded = self.encode_many(questions)
         self._check_room(encoded, sampling.max_new_tokens)
         inputs = self.collate(encoded, [()] * len(encoded), side="left")
-        draw = Draw(sampling, seeds, padding=inputs["attention_mask"] == 0)
+        draw = Draw(sampling, seeds, inputs["attention_mask"] == 0, never=self._never)
         ids = self.model.generate(
             **inputs,
             generation_config=self._generation_config(sampling),

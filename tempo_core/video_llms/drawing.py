@@ -21,19 +21,23 @@ class Draw:
     Args:
         seeds: One per row.
         padding: True where the prompt is padding, shape (B, L); those ids are not "said before".
+        never: Ids that are no part of any answer: control tokens. One video token in an answer, and the model takes
+            its place for a picture when the answer is read again.
     """
 
-    def __init__(self, sampling: Sampling, seeds: Sequence[int], padding: Tensor) -> None:
+    def __init__(self, sampling: Sampling, seeds: Sequence[int], padding: Tensor, never: Sequence[int] = ()) -> None:
         self.sampling = sampling
         uniform = np.stack([np.random.default_rng(seed).random(sampling.max_new_tokens) for seed in seeds])
         self.uniform = torch.from_numpy(uniform.astype(np.float32)).to(padding.device)
         self.padding = padding
+        self.never = torch.tensor(never, dtype=torch.long, device=padding.device)
         self.log_probs: list[Tensor] = []
         """Per step (B,): log-probability of the drawn token under the plain model (no penalty, temperature 1)."""
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         plain = torch.log_softmax(scores.float(), dim=-1)
-        token = self._draw(self._penalised(input_ids, scores.float()))
+        allowed = self._penalised(input_ids, scores.float()).index_fill(1, self.never, -torch.inf)
+        token = self._draw(allowed)
         self.log_probs.append(plain.gather(1, token).squeeze(1))
         return torch.full_like(scores, -torch.inf).scatter(1, token, 0.0)
 

@@ -39,3 +39,10 @@ def test_the_log_probability_kept_is_that_of_the_plain_model():
     draw = Draw(Sampling(temperature=0.1, repetition_penalty=2.0, max_new_tokens=1), [3], torch.zeros(1, 1).bool())
     token = int(draw(torch.tensor([[4]]), LOGITS[None]).argmax())
     assert float(draw.log_probs[0]) == pytest.approx(float(LOGITS.log_softmax(0)[token]))
+
+
+def test_control_tokens_are_never_drawn():
+    sampling = Sampling(temperature=5.0, max_new_tokens=1)
+    draw = Draw(sampling, range(2000), torch.zeros(2000, 1).bool(), never=[0, 3])
+    tokens = draw(torch.tensor([[4]]).expand(2000, -1), LOGITS.expand(2000, -1)).argmax(dim=1)
+    assert set(tokens.tolist()) == {1, 2, 4, 5}
