@@ -1,5 +1,212 @@
 """Every button without a browser: `python -m jobs --help`."""
 
-from jobs.commands import main
+from __future__ import annotations
 
-raise SystemExit(main())
+import argparse
+import logging
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from tempo_core.errors import TempoError
+from tempo_core.recipes import PACINGS, PRESETS, RECIPES
+from tempo_core.settings import EMBEDDED_MODEL
+
+_EXAMPLES = """
+from a folder of videos to a trained and evaluated model:
+  python -m jobs scan ~/videos
+  python -m jobs pair --model ~/models/Qwen2.5-VL-7B-Instruct
+  python -m jobs accept --levels 1,2,3
+  python -m jobs freeze
+  python -m jobs train --recipe dpo --model ~/models/Qwen2.5-VL-7B-Instruct
+  python -m jobs evaluate --run 1
+
+exit codes: 0 done, 1 the job failed, 2 bad usage or input, 3 cancelled, 130 Ctrl-C (cancels the job)
+everything is kept in TEMPO_HOME (default: .tempo in this folder)
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    args = parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO if args.command == "run" else logging.WARNING, format="%(message)s")
+    # By name, and only now: a child or a worker must not wait for what the other commands import.
+    module, _, function = args.does.rpartition(".")
+    try:
+        code: int = getattr(import_module(module), function)(args)
+        return code
+    except TempoError as error:
+        print(f"{parser().prog} {args.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands with their options."""
+    whole = argparse.ArgumentParser(
+        "python -m jobs",
+        description="TEMPO Studio without a browser.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for fill in (_draw, _scan, _pair, _accept, _freeze, _train, _evaluate, _export, _others):
+        fill(add)
+    return whole
+
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def _command(
+    add: Commands, name: str, does: str, words: str, example: str = "", job: bool = True
+) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = add.add_parser(
+        name,
+        help=words,
+        description=words[0].upper() + words[1:] + ".",
+        epilog=f"example: python -m jobs {example}" if example else None,
+    )
+    made.set_defaults(does=does)
+    if job:
+        made.add_argument("--no-wait", action="store_true", help="only queue it, print its number and return")
+        made.add_argument("--quiet", action="store_true", help="show the progress without the log")
+    return made
+
+
+def _draw(add: Commands) -> None:
+    made = _command(add, "draw", "jobs.commands.draw", "draw videos of the embedded world", "draw --videos 50")
+    made.add_argument("--videos", type=int, default=300, metavar="N", help="how many (default 300)")
+    _seed(made)
+
+
+def _scan(add: Commands) -> None:
+    example = "scan ~/videos --set min_clips=3 --set max_shot_s=20"
+    made = _command(add, "scan", "jobs.commands.scan", "find shots and clips in a folder of videos", example)
+    made.add_argument("folder", help="all videos in it and below")
+    made.add_argument("--library", metavar="NAME", help="the name it is shown under (default: the folder's)")
+    made.add_argument("--processes", type=int, default=0, metavar="N", help="videos at once (default: one per core)")
+    _set(made, "a threshold of temporal richness")
+
+
+def _pair(add: Commands) -> None:
+    example = "pair --model ~/models/Qwen2.5-VL-7B-Instruct --limit 20 --set temperature=0.7"
+    made = _command(add, "pair", "jobs.commands.pair", "ask a model on clean and on perturbed videos", example)
+    _model(made)
+    made.add_argument("--input", choices=("captions", "video"), default="captions", help="what the model is asked on")
+    kinds = ("drop", "shuffle", "reverse")
+    made.add_argument("--kinds", type=_names, default=kinds, metavar="A,B", help="perturbations (default: all)")
+    made.add_argument("--magnitudes", type=_numbers, default=(2, 4, 8, 16), metavar="N,M", help="how strong, 2 or more")
+    made.add_argument("--law", choices=("tempo", "authors"), default="tempo", help="how plans are drawn")
+    made.add_argument("--limit", type=int, metavar="N", help="at most this many videos")
+    made.add_argument("--videos", type=_numbers, default=(), metavar="ID,ID", help="only these")
+    _seed(made)
+    _set(made, "a sampling setting")
+
+
+def _accept(add: Commands) -> None:
+    example = "accept --kinds shuffle,reverse --levels 1,2"
+    what = "accept all pending pairs of a filter, recorded as bulk"
+    made = _command(add, "accept", "jobs.commands.accept", what, example, job=False)
+    made.add_argument("--dry-run", action="store_true", help="only count them")
+    made.add_argument("--note", help="why, kept with every review")
+    _filter(made)
+
+
+def _freeze(add: Commands) -> None:
+    example = "freeze demo --held-out 0.2"
+    what = "fix the accepted pairs as a dataset version"
+    made = _command(add, "freeze", "jobs.commands.freeze", what, example, job=False)
+    made.add_argument("name", nargs="?", default="pairs", help="its name; versions are numbered (default: pairs)")
+    made.add_argument("--held-out", type=float, default=0.2, metavar="SHARE", help="videos kept for evaluation (0.2)")
+    _seed(made)
+    _filter(made)
+
+
+def _train(add: Commands) -> None:
+    example = "train 1 --recipe dpo_sft --preset embedded --set dpo_epochs=2"
+    made = _command(add, "train", "jobs.commands.train", "train a model on a frozen dataset version", example)
+    made.add_argument("version", nargs="?", type=int, help="the dataset version (default: the newest)")
+    made.add_argument("--resume", type=int, metavar="RUN", help="go on with a stopped or failed run instead")
+    _model(made)
+    made.add_argument("--recipe", choices=tuple(RECIPES), help="the phases, in order (default: dpo_sft)")
+    made.add_argument("--preset", choices=tuple(PRESETS), help="all other numbers (default: what fits the model)")
+    made.add_argument("--pacing", choices=PACINGS, help="the order of the levels (default: the preset's)")
+    made.add_argument("--sft-set", type=int, metavar="ID", help="for phases of SFT (default: the drawn world's)")
+    made.add_argument("--skip-small", action="store_true", help="leave out levels with fewer pairs than one step")
+    made.add_argument("--smaller-step", action="store_true", help="or take smaller steps where a level is small")
+    made.add_argument("--name", default="", help="what the run is called")
+    made.add_argument("--seed", type=int, help="of everything that is drawn (default: 0)")
+    _set(made, "any number of the run")
+
+
+def _evaluate(add: Commands) -> None:
+    made = _command(add, "evaluate", "jobs.commands.evaluate", "score a run or a model", "evaluate --run 1 --limit 100")
+    made.add_argument("--run", type=int, metavar="ID", help="the run whose model is scored")
+    made.add_argument("--model", metavar="FOLDER", help="or a model's folder")
+    made.add_argument("--benchmarks", type=_names, default=(), metavar="A,B", help="default: all that fit the model")
+    made.add_argument("--limit", type=int, metavar="N", help="at most this many questions of each")
+    _seed(made)
+
+
+def _export(add: Commands) -> None:
+    what = "write a dataset version for other tools"
+    made = _command(add, "export", "jobs.commands.export", what, "export 1 --format hub")
+    made.add_argument("version", type=int, help="the dataset version")
+    made.add_argument("--format", default="ms_swift", help="ms_swift (JSONL) or hub (parquet with a card)")
+    made.add_argument("--to", metavar="FOLDER", help="default: a folder below TEMPO_HOME/exports")
+
+
+def _others(add: Commands) -> None:
+    made = _command(add, "setup", "jobs.commands.setup", "make the database and the embedded demo", job=False)
+    made.add_argument("--videos", type=int, default=300, metavar="N", help="how many to draw (default 300)")
+    _command(add, "worker", "jobs.worker.work", "look after the queue until stopped; jobs outlive it", job=False)
+    _command(add, "doctor", "jobs.doctor.check", "check what this machine offers and what is missing", job=False)
+    made = _command(add, "jobs", "jobs.commands.show_jobs", "list jobs, or show one with the end of its log", job=False)
+    made.add_argument("id", nargs="?", type=int)
+    made.add_argument("-n", type=int, default=20, help="how many (default 20)")
+    made = _command(add, "cancel", "jobs.commands.cancel", "stop a job; a running one saves first", job=False)
+    made.add_argument("id", type=int)
+    made = _command(add, "run", "jobs.child.run", "one attempt at a job; only the worker calls this", job=False)
+    made.add_argument("id", type=int)
+
+
+def _model(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "--model", default=str(EMBEDDED_MODEL), metavar="FOLDER", help="a checkpoint (default: the embedded model)"
+    )
+
+
+def _seed(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default 0)")
+
+
+def _set(made: argparse.ArgumentParser, what: str) -> None:
+    made.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=f"{what}; may be repeated")
+
+
+def _filter(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--kinds", metavar="A,B", help="drop, shuffle, reverse")
+    made.add_argument("--magnitudes", metavar="N,M", help="2, 4, 8, 16")
+    made.add_argument("--levels", metavar="N,M", help="1 (easiest) to 4")
+    made.add_argument("--difficulty", metavar="LOW,HIGH", help="measured, 0 to 1")
+    made.add_argument("--search", metavar="WORDS", help="in the question and both answers")
+    made.add_argument("--video-id", metavar="ID")
+    made.add_argument("--model-id", metavar="ID", help="the model that answered")
+    made.add_argument("--rule", metavar="NAME", help="pairs that failed this filter rule")
+    made.add_argument("--axis", choices=("measured", "paper"), help="what orders the levels (default: measured)")
+    made.add_argument("--thresholds", metavar="A,B,C", help="between the levels, 0 to 1 (default: .25,.5,.75)")
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _numbers(value: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in value.split(","))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from argparse import Namespace
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,18 +133,18 @@ class Heartbeat(threading.Thread):
         self._over.set()
 
 
-def main(job_id: int) -> int:
+def run(args: Namespace) -> int:
     """Run the attempt that TEMPO_JOB names; the exit code."""
     ticket = Ticket.from_environment()
-    if ticket.job_id != job_id:
-        raise NotAJob(f"{processes.TICKET} names job {ticket.job_id}, not {job_id}.")
+    if ticket.job_id != args.id:
+        raise NotAJob(f"{processes.TICKET} names job {ticket.job_id}, not {args.id}.")
     home = Home.from_environment()
     heartbeat = Heartbeat(home, ticket, Rhythm.from_environment())
     database = Database.open(home.database, fence=ticket.fence)
     try:
         with database.session() as session:
-            me, log = os.getpid(), worker.log_path(home, job_id, ticket.attempt).relative_to(home.root)
-            jobs.started(session, job_id, ticket.token, me, processes.started(me), str(log))
+            me, log = os.getpid(), worker.log_path(home, ticket.job_id, ticket.attempt).relative_to(home.root)
+            jobs.started(session, ticket.job_id, ticket.token, me, processes.started(me), str(log))
         heartbeat.beat()
         heartbeat.start()
         return _attempt(database, ticket, home, heartbeat)

@@ -1,12 +1,268 @@
-"""The command line."""
+"""What each command does. A command that is a job queues it, starts the worker if none lives, and waits.
 
+Exit codes: 0 done, 1 the job failed, 2 bad usage or bad input (the sentence is on stderr), 3 cancelled, 130 Ctrl-C,
+which cancels the job that is waited for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
 import sys
+import uuid
+from argparse import Namespace
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
-from jobs import child, worker
-from tempo_core.settings import Home
+from db import bulk, datasets, jobs, migrate, pairs, people, runs
+from db.jobs import Job
+from db.pair_filters import PairFilter
+from db.session import Database
+from jobs import launch, payloads, starting
+from jobs.follow import Studio, follow, words
+from jobs.payloads import Payload
+from tempo_core.errors import TempoError, TooFew
+from tempo_core.recipes import PRESETS, RECIPES, RunConfig
+from tempo_core.settings import EMBEDDED_MODEL, Home
+from tempo_core.timeline import Richness
+from tempo_core.video_llms import checkpoints
+
+DONE, FAILED, BAD_INPUT, CANCELLED = 0, 1, 2, 3
 
 
-def main() -> int:
-    if sys.argv[1] == "run":
-        return child.main(int(sys.argv[2]))
-    return worker.main(Home.from_environment())
+def open_studio() -> Studio:
+    """The home folder with its database, made or brought up to date."""
+    home = Home.from_environment().make()
+    migrate.upgrade(home)
+    database = Database.open(home.database)
+    with database.reading() as session:
+        return Studio(home, database, people.local(session))
+
+
+# -- jobs -----------------------------------------------------------------------------------------------------------
+
+
+def draw(args: Namespace) -> int:
+    return _do(args, payloads.DrawPayload(args.videos, seed=args.seed))
+
+
+def scan(args: Namespace) -> int:
+    folder = Path(args.folder).expanduser().resolve()
+    if not folder.is_dir():
+        raise TempoError(f"{folder} is no folder. Name the folder that holds the videos.")
+    thresholds = {name: float(value) for name, value in changed(Richness(), args.set).items()}
+    return _do(args, payloads.ScanPayload(str(folder), args.library, thresholds, args.processes))
+
+
+def pair(args: Namespace) -> int:
+    return _do(
+        args,
+        payloads.PairPayload(
+            model=str(checkpoints.inspect(args.model).path),
+            input=args.input,
+            kinds=args.kinds,
+            magnitudes=args.magnitudes,
+            law=args.law,
+            seed=args.seed,
+            limit_videos=args.limit,
+            video_ids=args.videos,
+            **changed(payloads.PairPayload(""), args.set),
+        ),
+    )
+
+
+def train(args: Namespace) -> int:
+    studio = open_studio()
+    if args.resume is not None:
+        return _wait(studio, args, launch.resume_run(studio.database, studio.person, args.resume))
+    config = config_of(args)
+    run_id = starting.start_run(
+        studio.database,
+        studio.person,
+        config,
+        Path(args.model),
+        version_id=args.version or _newest_version(studio, config),
+        sft_set_id=args.sft_set,
+        name=args.name,
+        skip_small=args.skip_small,
+        smaller_step=args.smaller_step,
+    )
+    print(f"run {run_id}", flush=True)
+    with studio.database.reading() as session:
+        job_id = runs.get(session, run_id).job_id
+    return _wait(studio, args, job_id or 0)
+
+
+def evaluate(args: Namespace) -> int:
+    model = None if args.model is None else str(checkpoints.inspect(args.model).path)
+    return _do(args, payloads.EvaluatePayload(args.run, model, args.benchmarks, args.limit, args.seed))
+
+
+def export(args: Namespace) -> int:
+    folder = None if args.to is None else str(Path(args.to).expanduser().resolve())
+    return _do(args, payloads.ExportPayload(args.version, args.format, folder))
+
+
+def setup(args: Namespace) -> int:
+    """The database, the drawn world, and a first review queue. What is there already is not made again."""
+    studio = open_studio()
+    queue: list[Callable[[dict[str, Any]], Payload]] = [
+        lambda _: payloads.DrawPayload(args.videos),
+        lambda drawn: payloads.ScanPayload(drawn["folder"], "Drawn world"),
+        lambda _: payloads.PairPayload(str(EMBEDDED_MODEL)),
+    ]
+    result: dict[str, Any] = {}
+    for payload_of in queue:
+        job = _followed(studio, launch.enqueue(studio.database, payload_of(result), studio.person), log=False)
+        if job.state != "succeeded":
+            return _exit_code(job)
+        result = job.result or {}
+    return DONE
+
+
+# -- at once ----------------------------------------------------------------------------------------------------
+
+
+def accept(args: Namespace) -> int:
+    studio, wanted = open_studio(), _filter(args)
+    if args.dry_run:
+        with studio.database.reading() as session:
+            print(f"{pairs.count(session, wanted.with_status(wanted.status or 'pending'))} pairs would be accepted")
+        return DONE
+    with studio.database.session() as session:
+        done = bulk.decide(session, studio.person, wanted, "accepted", note=args.note, token=uuid.uuid4().hex)
+    print(f"{done.n} pairs accepted" if done.n else "0 pairs accepted: none is pending in this filter")
+    return DONE
+
+
+def freeze(args: Namespace) -> int:
+    studio, wanted = open_studio(), _filter(args)
+    with studio.database.session() as session:
+        version_id = datasets.freeze(
+            session,
+            studio.person,
+            args.name,
+            wanted,
+            held_out_share=args.held_out,
+            seed=args.seed,
+            thresholds=wanted.thresholds,
+            axis=wanted.axis,
+        )
+        card = datasets.get(session, version_id)
+    print(
+        f"version {card.id}: {card.name} {card.number}, {card.n_pairs} pairs of {card.n_videos} videos, "
+        f"{card.n_held_out} pairs held out, sha256 {card.content_sha256}"
+    )
+    return DONE
+
+
+def show_jobs(args: Namespace) -> int:
+    studio = open_studio()
+    with studio.database.reading() as session:
+        shown = [jobs.get(session, args.id)] if args.id else list(jobs.latest(session, args.n))
+    for job in reversed(shown):
+        at = datetime.fromtimestamp(job.created_ms / 1000).strftime("%m-%d %H:%M")
+        print(f"{job.id:5}  {at}  {job.kind:8}  {job.state:9}  {job.progress:4.0%}  {job.error or words(job)}")
+    if args.id:
+        print(launch.log_tail(studio.home, args.id, shown[0].attempt), end="")
+    elif not shown:
+        print("no jobs yet")
+    return DONE
+
+
+def cancel(args: Namespace) -> int:
+    studio = open_studio()
+    launch.cancel(studio.database, args.id)
+    with studio.database.reading() as session:
+        job = jobs.get(session, args.id)
+    saves = "; it saves first" if job.state == "running" else ""
+    print(f"job {job.id} is {job.state}{saves}")
+    return DONE
+
+
+# -------------------------------------------------------------------------------------------------------------------
+
+
+def config_of(args: Namespace) -> RunConfig:
+    """The preset that fits the model, with what the command line changes."""
+    preset = args.preset or ("embedded" if checkpoints.inspect(args.model).family == "tiny" else "paper")
+    given = {"recipe": args.recipe, "pacing": args.pacing, "seed": args.seed}
+    named = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(PRESETS[preset], **named, **changed(PRESETS[preset], args.set))
+
+
+def changed(default: Any, settings: list[str]) -> dict[str, Any]:
+    """`name=value` settings as values of the fields they name, of the type of the field's default."""
+    values = {entry.name: getattr(default, entry.name) for entry in dataclasses.fields(default)}
+    known = {name: value for name, value in values.items() if isinstance(value, bool | int | float | str | None)}
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if name not in known or not equals:
+            raise TempoError(f"--set {setting}: say name=value, where name is one of {', '.join(known)}.")
+        found[name] = _read(name, value, known[name])
+    return found
+
+
+def _read(name: str, value: str, default: Any) -> Any:
+    if isinstance(default, bool):
+        if value not in ("true", "false"):
+            raise TempoError(f"--set {name}={value}: say true or false.")
+        return value == "true"
+    if isinstance(default, str) or (default is None and not value.isdigit()):
+        return value
+    try:
+        return float(value) if isinstance(default, float) else int(value)
+    except ValueError:
+        raise TempoError(f"--set {name}={value}: {value!r} is no number.") from None
+
+
+def _newest_version(studio: Studio, config: RunConfig) -> int | None:
+    if set(RECIPES[config.recipe]) == {"sft"}:
+        return None
+    with studio.database.reading() as session:
+        versions = datasets.listing(session)
+    if not versions:
+        raise TooFew("No dataset version is frozen yet. Accept pairs, then: python -m jobs freeze")
+    return versions[0].id
+
+
+def _filter(args: Namespace) -> PairFilter:
+    names = ("kinds", "magnitudes", "levels", "difficulty", "search", "video_id", "model_id", "rule", "axis")
+    given = {name: getattr(args, name) for name in (*names, "thresholds")}
+    return PairFilter.from_query({name: value for name, value in given.items() if value is not None})
+
+
+def _do(args: Namespace, payload: Payload) -> int:
+    studio = open_studio()
+    return _wait(studio, args, launch.enqueue(studio.database, payload, studio.person))
+
+
+def _wait(studio: Studio, args: Namespace, job_id: int) -> int:
+    if args.no_wait:
+        launch.ensure_worker(studio.database, studio.home)
+        print(f"job {job_id}", flush=True)
+        return DONE
+    return _exit_code(_followed(studio, job_id, log=not args.quiet))
+
+
+def _followed(studio: Studio, job_id: int, *, log: bool) -> Job:
+    try:
+        job = follow(studio, job_id, log=log)
+    except KeyboardInterrupt:
+        launch.cancel(studio.database, job_id)
+        print(f"\nJob {job_id} was asked to stop; it saves first.", file=sys.stderr)
+        raise
+    if job.state == "succeeded":
+        result = ", ".join(f"{name} {value}" for name, value in (job.result or {}).items())
+        print(f"{job.kind} {job.id} done: {result}")
+    else:
+        print(f"{job.kind} {job.id} {job.state}: {job.error or 'before it began'}", file=sys.stderr)
+    return job
+
+
+def _exit_code(job: Job) -> int:
+    if job.state == "failed":
+        return BAD_INPUT if job.error_class in ("bad_input", "untrusted") else FAILED
+    return {"succeeded": DONE, "cancelled": CANCELLED}[job.state]

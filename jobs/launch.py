@@ -6,21 +6,18 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from db import jobs, models, people, runs
+from db import jobs, people, runs
 from db.people import Person
 from db.session import Database
 from jobs import payloads, processes
 from jobs.payloads import Payload
 from jobs.worker import ROOT, log_path
 from tempo_core.errors import TempoError
-from tempo_core.recipes import RunConfig
 from tempo_core.settings import Home
-from tempo_core.video_llms import checkpoints
 
 
 def enqueue(database: Database, payload: Payload, person: Person, *, again: bool = True, priority: int = 0) -> int:
@@ -30,43 +27,15 @@ def enqueue(database: Database, payload: Payload, person: Person, *, again: bool
     off. Two clicks on one button are one job.
     """
     with database.session() as session:
-        return _enqueue(session, payload, person, again=again, priority=priority)
+        return enqueue_in(session, payload, person, again=again, priority=priority)
 
 
-def start_run(
-    database: Database,
-    person: Person,
-    config: RunConfig,
-    model: Path,
-    *,
-    name: str = "",
-    dataset_version_id: int | None = None,
-    curriculum_id: int | None = None,
-    sft_set_id: int | None = None,
-    parent_run_id: int | None = None,
-) -> tuple[int, int]:
-    """Write a run down and queue its training; the ids of the run and of its job. `resume_run` goes on with it.
-
-    Raises:
-        ModelRefused: The folder is no model of a supported family, or not safe to load.
-    """
-    checkpoint = checkpoints.inspect(model)
-    with database.session() as session:
-        run_id = runs.create(
-            session,
-            person,
-            config,
-            models.register(session, checkpoint.path, checkpoint.family, checkpoint.files_sha256),
-            name=name,
-            dataset_version_id=dataset_version_id,
-            curriculum_id=curriculum_id,
-            sft_set_id=sft_set_id,
-            parent_run_id=parent_run_id,
-            code_version=code_version(),
-        )
-        job_id = _enqueue(session, payloads.TrainPayload(run_id), person)
-        runs.attach_job(session, run_id, job_id)
-    return run_id, job_id
+def enqueue_in(session: Session, payload: Payload, person: Person, *, again: bool = True, priority: int = 0) -> int:
+    """The same inside the caller's transaction, for work whose row must name its job."""
+    people.require(person, "admin")
+    kind, values, needs = payloads.kind_of(payload), payloads.as_json(payload), payloads.needs_of(payload)
+    job = jobs.enqueue(session, kind, values, created_by=person.id, needs=needs, again=again, priority=priority)
+    return job.id
 
 
 def resume_run(database: Database, person: Person, run_id: int) -> int:
@@ -75,29 +44,9 @@ def resume_run(database: Database, person: Person, run_id: int) -> int:
         run = runs.get(session, run_id)
         if run.state == "succeeded":
             raise TempoError(f"Run {run_id} is done. Start a new run to train again.")
-        job_id = _enqueue(session, payloads.TrainPayload(run_id), person)
+        job_id = enqueue_in(session, payloads.TrainPayload(run_id), person)
         runs.attach_job(session, run_id, job_id)
     return job_id
-
-
-def _enqueue(session: Session, payload: Payload, person: Person, *, again: bool = True, priority: int = 0) -> int:
-    people.require(person, "admin")
-    kind, values, needs = payloads.kind_of(payload), payloads.as_json(payload), payloads.needs_of(payload)
-    job = jobs.enqueue(session, kind, values, created_by=person.id, needs=needs, again=again, priority=priority)
-    return job.id
-
-
-def code_version() -> str:
-    """The commit this code is, with a mark if files differ from it; the package's version without git."""
-    asked = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--match=v[0-9]*"]
-    try:
-        return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return _release()
-
-
-def _release() -> str:
-    return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
 
 
 def cancel(database: Database, job_id: int) -> None:

@@ -90,9 +90,7 @@ def start_run(
             code_version=_code_version(),
             env=_environment() | {"skip_small": skip_small, "smaller_step": smaller_step},
         )
-    job_id = launch.enqueue(database, TrainPayload(run_id), actor_id=person.id)
-    with database.session() as session:
-        runs.attach_job(session, run_id, job_id)
+        runs.attach_job(session, run_id, launch.enqueue_in(session, TrainPayload(run_id), person))
     return run_id
 
 

@@ -12,10 +12,11 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from db import jobs
+from db import jobs, migrate
 from db.jobs import Job
 from db.session import Database
 from jobs import processes
@@ -195,8 +196,10 @@ class Worker:
         self._over = True
 
 
-def main(home: Home) -> int:
+def work(_: Namespace) -> int:
     """Lead until told to stop; the exit code."""
+    home = Home.from_environment()
+    migrate.upgrade(home)
     return Worker(home, Database.open(home.database, busy_ms=_BUSY_MS), Rhythm.from_environment()).run()
 
 
