@@ -1,4 +1,4 @@
-"""Draw videos of the embedded world as real files below `media/`; the ordinary scan takes them from there."""
+"""Draw videos of the embedded world as real files below `media/`, and send them through the ordinary scan."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 from db.session import Database
 from jobs.child import Report
-from jobs.payloads import DrawPayload
-from jobs.tasks import JobRef
+from jobs.payloads import DrawPayload, ScanPayload
+from jobs.tasks import JobRef, scan
 from tempo_core import worlds
 from tempo_core.errors import NoSpace
 from tempo_core.settings import Home
 from tempo_core.types import JsonDict, Progress
+
+LIBRARY = "Drawn world"
 
 
 def folder_of(home: Home, seed: int) -> Path:
@@ -23,7 +26,7 @@ def folder_of(home: Home, seed: int) -> Path:
 
 
 def run(database: Database, job: JobRef, report: Report) -> JsonDict:
-    """Write the videos that are not there yet."""
+    """Write the videos that are not there yet, then scan the folder."""
     payload = job.payload
     if not isinstance(payload, DrawPayload):
         raise ValueError(f"draw was given {type(payload).__name__}")
@@ -32,7 +35,8 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     missing = [i for i in range(payload.n_videos) if not (folder / f"{i:04}.mp4").exists()]
     for n, _ in enumerate(_drawn(payload.seed, missing, folder), start=1):
         report(Progress(n, len(missing), f"{n} of {len(missing)} videos drawn"))
-    return {"folder": str(folder), "videos": payload.n_videos, "new": len(missing)}
+    scanned = scan.run(database, replace(job, payload=ScanPayload(str(folder), LIBRARY)), report)
+    return {**scanned, "new": len(missing)}
 
 
 def _drawn(seed: int, indices: list[int], folder: Path) -> Iterator[int]:

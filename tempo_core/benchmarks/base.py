@@ -66,3 +66,16 @@ def score(benchmark: str, metric: str, items: Sequence[ItemScore], chance: float
     mean, low, high = statistics.cluster_bootstrap(values, groups, seed=seed)
     unparsed = sum(item.correct is None for item in items)
     return Score(benchmark, metric, mean, low, high, len(items), len(set(groups)), unparsed, chance, tuple(items))
+
+
+TITLES = {
+    "drawn_world": (
+        "Drawn world",
+        "Order: swap, group, order, earlier (a model blind to order is at chance). Content: recall, content_questions.",
+    ),
+    "held_out_preference": (
+        "Held-out pairs",
+        "Does the model prefer the chosen response? Beside it the rule that the longer response wins.",
+    ),
+}
+"""Title and explanation of each benchmark, for people."""

@@ -1,0 +1,83 @@
+"""What happens around a button: an error becomes its sentence, and work that runs is shown while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from db import jobs
+from db.jobs import Job
+from jobs import launch
+from jobs.payloads import Payload
+from tempo_core.errors import TempoError
+from ui import state
+from ui.text import escaped
+
+WORDS = {
+    "draw": "drawing videos",
+    "scan": "scanning",
+    "pair": "making pairs",
+    "train": "training",
+    "evaluate": "evaluating",
+    "export": "exporting",
+}
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Show an error that a person can act on, and go on with the page."""
+    try:
+        yield
+    except TempoError as error:
+        st.error(escaped(str(error), longest=1500), icon=":material/error:")
+
+
+def queue(payload: Payload) -> int | None:
+    """Queue work for the person on this page, with a worker to do it; the job's id, or None if it was refused."""
+    with telling():
+        job_id = launch.enqueue(state.database(), payload, state.person())
+        launch.ensure_worker(state.database(), state.home())
+        st.toast("Queued.", icon=":material/schedule:")
+        return job_id
+    return None
+
+
+def open_jobs(*kinds: str) -> tuple[Job, ...]:
+    """Running and queued jobs, of these kinds or of all."""
+    with state.database().reading() as session:
+        found = jobs.open_jobs(session)
+    return tuple(job for job in found if not kinds or job.kind in kinds)
+
+
+def work(*kinds: str) -> None:
+    """Live progress of what runs and waits. When the last of it ends, the page is drawn anew."""
+    last_run(*kinds)
+    if open_jobs(*kinds):
+        _live(kinds)
+
+
+def last_run(*kinds: str) -> None:
+    """The newest ended job, if it failed: why, and that nothing else was lost."""
+    with state.database().reading() as session:
+        newest = jobs.latest(session, 1, kinds=kinds)
+    if newest and newest[0].state == "failed":
+        said = escaped(newest[0].error or "", longest=1500)
+        st.error(f"The last {newest[0].kind} job failed: {said}", icon=":material/error:")
+
+
+@st.fragment(run_every=1.5)
+def _live(kinds: tuple[str, ...]) -> None:
+    running = open_jobs(*kinds)
+    if not running:
+        st.rerun(scope="app")
+    for job in running:
+        left, right = st.columns([6, 1], vertical_alignment="center")
+        waiting = "waiting: " if job.state == "queued" else ""
+        said = escaped(job.progress_text or "") if job.state == "running" else ""
+        left.progress(min(1.0, max(0.0, job.progress or 0.0)), f"{waiting}{WORDS.get(job.kind, job.kind)}  {said}")
+        stopping = job.cancel_requested
+        if right.button("Stopping" if stopping else "Stop", key=f"stop{job.id}", disabled=stopping):
+            launch.cancel(state.database(), job.id)
+            st.rerun(scope="fragment")
