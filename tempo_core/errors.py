@@ -83,6 +83,10 @@ class NoSpace(TempoError):
     error_class = "disk_full"
 
 
+class FolderTaken(TempoError):
+    """An export would overwrite something that is no export."""
+
+
 class Unknown(TempoError):
     """An id that nothing in the database has."""
 

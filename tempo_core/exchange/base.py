@@ -1,0 +1,264 @@
+"""What every export format shares: its input, what is left out and why, and a folder that appears whole or not at all.
+
+Text of models and people is data: it goes into JSON strings and typed columns and is never interpreted.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tempo_core.errors import FolderTaken, NoSpace
+from tempo_core.types import FilterVerdict, JsonDict, level_key
+
+MANIFEST = "manifest.json"
+SPLITS = ("train", "held_out")
+
+MEDIA_TAG = re.compile(r"<\s*/?\s*(?:video|image|audio|mask)\s*>", re.IGNORECASE)
+"""Trainers count these in answers too, and then drop the row or attach the wrong video."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a pair comes from. `reviewer` is an id, never a name."""
+
+    model: str = ""
+    input: str = ""
+    n_clips: int | None = None
+    seed: int | None = None
+    law: str | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    filters: tuple[FilterVerdict, ...] = ()
+    review: str = "accepted"
+    reviewer: str = ""
+    edited: bool = False
+    bulk: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPair:
+    """One pair of a frozen version, with the texts that were accepted."""
+
+    uid: str
+    video: Path
+    video_sha256: str
+    prompt: str
+    chosen: str
+    rejected: str
+    kind: str
+    magnitude: int | None
+    difficulty: float | None
+    level: int | None
+    order: tuple[int, ...] | None
+    """The plan's order; None for imported pairs."""
+    split: str
+    provenance: Provenance = Provenance()
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The frozen version that is exported, and what its publisher says about it."""
+
+    name: str
+    number: int
+    content_sha256: str
+    licence: str = "other"
+    language: str = "en"
+    videos_from: str = ""
+    """Where the videos come from and under which licence, in the publisher's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    uid: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written. `n_pairs + len(skipped)` is the number of pairs in the version."""
+
+    folder: Path
+    n_pairs: int
+    skipped: tuple[Skipped, ...]
+    files: Mapping[str, str]
+    """sha256 of each file by its name."""
+
+
+def usable(
+    pairs: Iterable[ExportPair], video_root: Path | None, *, tags_count: bool
+) -> tuple[list[ExportPair], tuple[Skipped, ...]]:
+    """The pairs a trainer will keep, with video paths relative to `video_root`, and the others with the reason.
+
+    Args:
+        video_root: None: the deepest folder that holds all the videos.
+        tags_count: Whether the format counts media tags inside texts.
+    """
+    pairs = list(pairs)
+    root = video_root or _common_folder([pair.video for pair in pairs])
+    kept, skipped = [], []
+    for pair in pairs:
+        place = _below(pair.video, root)
+        reason = _fault(pair, tags_count) or ("the video lies outside the video folder" if place is None else None)
+        if reason is not None or place is None:
+            skipped.append(Skipped(pair.uid, reason or ""))
+        else:
+            kept.append(replace(pair, video=Path(place)))
+    return kept, tuple(skipped)
+
+
+@contextmanager
+def bundle(folder: Path) -> Iterator[Path]:
+    """A working folder that takes its name only when everything in it is written.
+
+    Raises:
+        FolderTaken: The folder holds something that is no export.
+        NoSpace: The disk is full; what was begun is removed.
+    """
+    _check_free(folder)
+    partial, old = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "old"))
+    with _full_disk_is_told(folder):
+        shutil.rmtree(partial, ignore_errors=True)
+        _put_back(old, folder)
+        try:
+            partial.mkdir(parents=True)
+            yield partial
+            if folder.exists():
+                folder.rename(old)
+            partial.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            _put_back(old, folder)
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _put_back(old: Path, folder: Path) -> None:
+    """An export that stopped between the two renames left the one before under its second name."""
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write through to the disk: a renamed folder must not hold empty files after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _full_disk_is_told(path.parent), path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_manifest(
+    folder: Path, form: str, version: Version, pairs: Sequence[ExportPair], skipped: Sequence[Skipped]
+) -> dict[str, str]:
+    """List what the bundle holds, last of all. Returns the sha256 of each file."""
+    files = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    content = {
+        "format": form,
+        "format_version": 1,
+        "version": asdict(version),
+        "n_pairs": len(pairs),
+        "by_split": {split: sum(pair.split == split for pair in pairs) for split in SPLITS},
+        "skipped": [asdict(one) for one in skipped],
+        "files": files,
+    }
+    text = json.dumps(content, ensure_ascii=False, indent=1)
+    write_file(folder / MANIFEST, text.encode())
+    return {**files, MANIFEST: hashlib.sha256(text.encode()).hexdigest()}
+
+
+def json_line(content: JsonDict) -> str:
+    return json.dumps(content, ensure_ascii=False, allow_nan=False)
+
+
+def columns(pair: ExportPair) -> JsonDict:
+    """The pair as flat values whose types never change: nested or sometimes-missing keys break loaders."""
+    p = pair.provenance
+    return {
+        "pair_id": pair.uid,
+        "video": pair.video.as_posix(),
+        "video_sha256": pair.video_sha256,
+        "question": pair.prompt,
+        "chosen": pair.chosen,
+        "rejected": pair.rejected,
+        "kind": pair.kind,
+        "magnitude": pair.magnitude,
+        "difficulty": pair.difficulty,
+        "level": level_key(pair.level),
+        "order": None if pair.order is None else list(pair.order),
+        "split": pair.split,
+        "n_clips": p.n_clips,
+        "seed": p.seed,
+        "law": p.law or "",
+        "source_model": p.model,
+        "input_mode": p.input,
+        "sampling": json.dumps(dict(p.sampling), sort_keys=True),
+        "filters": json.dumps([asdict(verdict) for verdict in p.filters]),
+        "review": p.review,
+        "reviewer": p.reviewer,
+        "edited": p.edited,
+        "bulk": p.bulk,
+    }
+
+
+def _fault(pair: ExportPair, tags_count: bool) -> str | None:
+    texts = (pair.prompt, pair.chosen, pair.rejected)
+    if pair.split not in SPLITS:
+        return f"split {pair.split!r} is neither train nor held_out"
+    if not all(text.strip() for text in texts):
+        return "a text is empty"
+    if pair.chosen.strip() == pair.rejected.strip():
+        return "chosen and rejected are the same"
+    if tags_count and any(MEDIA_TAG.search(text) for text in texts):
+        return "media tag in a text"
+    try:
+        "".join((*texts, str(pair.video))).encode()
+    except UnicodeEncodeError:
+        return "a text is no valid Unicode"
+    return None
+
+
+def _common_folder(videos: Sequence[Path]) -> Path | None:
+    folders = {str(video.parent) for video in videos if video.is_absolute()}
+    return Path(os.path.commonpath(folders)) if folders else None
+
+
+def _below(video: Path, root: Path | None) -> str | None:
+    """POSIX path below the root; what is relative already must only not climb out."""
+    if video.is_absolute():
+        if root is None or not video.is_relative_to(root):
+            return None
+        video = video.relative_to(root)
+    return None if ".." in video.parts else PurePosixPath(*video.parts).as_posix()
+
+
+def _check_free(folder: Path) -> None:
+    if folder.is_dir() and (not any(folder.iterdir()) or (folder / MANIFEST).is_file()):
+        return
+    if folder.exists():
+        raise FolderTaken(f"{folder} holds something that is no export. Choose a folder that does not exist yet.")
+
+
+@contextmanager
+def _full_disk_is_told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(
+                f"The disk of {folder} is full; nothing was exported. Make room, then export again."
+            ) from error
+        raise

@@ -1,0 +1,170 @@
+"""Parquet and a dataset card as the Hugging Face hub reads them: `data/<split>-*.parquet` and `README.md`.
+
+All columns are flat and typed, so that no loader has to guess. There is no `metadata.jsonl`, and videos are named but
+not contained: a folder with media would be loaded as a video folder, without the columns.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tempo_core.exchange.base import (
+    SPLITS,
+    Exported,
+    ExportPair,
+    Version,
+    bundle,
+    columns,
+    usable,
+    write_file,
+    write_manifest,
+)
+from tempo_core.types import level_key
+
+_TYPES = {
+    "magnitude": pa.int32(),
+    "difficulty": pa.float64(),
+    "order": pa.list_(pa.int32()),
+    "n_clips": pa.int32(),
+    "seed": pa.int64(),
+    "edited": pa.bool_(),
+    "bulk": pa.bool_(),
+}
+"""Of the columns that are no text."""
+
+
+def write(pairs: Iterable[ExportPair], version: Version, folder: Path, *, video_root: Path | None = None) -> Exported:
+    """Write a dataset that `datasets.load_dataset(folder)` opens as it is.
+
+    Args:
+        folder: Must not exist, be empty, or hold an earlier export, which is replaced.
+        video_root: Video paths are written relative to it; None: the deepest folder that holds all videos.
+
+    Raises:
+        FolderTaken: The folder holds something else.
+        NoSpace: The disk is full; the folder is as it was before.
+    """
+    kept, skipped = usable(pairs, video_root, tags_count=False)
+    with bundle(folder) as partial:
+        for split in SPLITS:
+            members = [pair for pair in kept if pair.split == split]
+            if members:
+                write_file(partial / "data" / f"{split}-00000-of-00001.parquet", parquet(members))
+        write_file(partial / "README.md", card(version, kept).encode())
+        files = write_manifest(partial, "hub", version, kept, skipped)
+    return Exported(folder, len(kept), skipped, files)
+
+
+def parquet(pairs: Sequence[ExportPair]) -> bytes:
+    """The pairs as one parquet file."""
+    rows = [columns(pair) for pair in pairs]
+    schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in rows[0]])
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink)
+    return sink.getvalue()
+
+
+def card(version: Version, pairs: Sequence[ExportPair]) -> str:
+    """The dataset card: a YAML header for the hub, then what the set is, how it was made and what it is not."""
+    return f"""{_header(version, pairs)}
+# {_plain(version.name)}, version {version.number}
+
+{len(pairs)} preference pairs about the order of events in videos, made and reviewed in TEMPO Studio.
+Content hash: `{version.content_sha256}`.
+
+## What a row holds
+`question` was asked about the whole `video`. `chosen` is what the model said about the clips in their true order,
+`rejected` what it said about the perturbed order (`kind`, `magnitude`, `order`: the clips shown, as places in the true
+order). `difficulty` is measured from the perturbation, 1 = hard, comparable inside one kind only; `level` is its
+quarter there, `l1` the easiest. `sampling` and `filters` are JSON. The videos are not contained; `video_sha256` names
+each one by its bytes.
+
+## How many
+{_table(pairs)}
+## How it was made
+Models asked: {_listed(pair.provenance.model for pair in pairs)}. Input: {_listed(p.provenance.input for p in pairs)}.
+A Video LLM answers on a video's clips in order and on the same clips dropped, shuffled or reversed in blocks, after
+TEMPO (arXiv 2503.16929); no other model judges. Filter rules: {_rules(pairs)}.
+{_review(pairs)}
+
+## Licence and sources
+{version.videos_from.strip() or "The publisher has not said where the videos come from."}
+The videos have licences of their own; this set passes none of them on.
+
+## Known limits
+Chosen answers are a model's own and may be wrong about what happens. Pairs of kind drop also differ in length.
+`magnitude` is not one scale over kinds. Paths are relative to the folder that held the videos.
+
+## Citation
+TEMPO: Temporal Preference Optimization of Video LLMs via Difficulty Scheduling and Pre-SFT Alignment,
+arXiv 2503.16929.
+"""
+
+
+def _header(version: Version, pairs: Sequence[ExportPair]) -> str:
+    present = [split for split in SPLITS if any(pair.split == split for pair in pairs)]
+    files = "".join(f"\n  - split: {split}\n    path: data/{split}-*.parquet" for split in present)
+    # A JSON string is a YAML string, whatever a person typed.
+    return f"""---
+pretty_name: {json.dumps(version.name)}
+license: {json.dumps(version.licence)}
+language:
+- {json.dumps(version.language)}
+task_categories:
+- video-text-to-text
+tags:
+- preference
+- dpo
+- video
+- temporal
+size_categories:
+- {_size(len(pairs))}
+configs:
+- config_name: default
+  data_files:{files if present else " []"}
+---"""
+
+
+def _size(n: int) -> str:
+    bounds = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")]
+    return next((name for bound, name in bounds if n < bound), "1M<n<10M")
+
+
+def _table(pairs: Sequence[ExportPair]) -> str:
+    counts = Counter((pair.kind, level_key(pair.level), pair.split) for pair in pairs)
+    rows = sorted({(kind, level) for kind, level, _ in counts})
+    lines = [
+        f"| {_plain(kind)} | {level} | {counts[kind, level, 'train']} | {counts[kind, level, 'held_out']} |\n"
+        for kind, level in rows
+    ]
+    return "| kind | level | train | held out |\n|---|---|---|---|\n" + "".join(lines)
+
+
+def _review(pairs: Sequence[ExportPair]) -> str:
+    n_bulk, n_edited = (sum(getattr(pair.provenance, name) for pair in pairs) for name in ("bulk", "edited"))
+    people = len({pair.provenance.reviewer for pair in pairs if pair.provenance.reviewer})
+    return (
+        f"Review: {len(pairs)} accepted by {people} reviewer{'s' * (people != 1)}, "
+        f"{n_bulk} of them in bulk, {n_edited} after editing."
+    )
+
+
+def _rules(pairs: Sequence[ExportPair]) -> str:
+    return _listed(verdict.name for pair in pairs for verdict in pair.provenance.filters)
+
+
+def _listed(values: Iterable[str]) -> str:
+    return ", ".join(sorted({_plain(value) for value in values if value})) or "not recorded"
+
+
+def _plain(text: str) -> str:
+    """One line that Markdown shows as it is, also in a table."""
+    kept = "".join(c if c.isalnum() or c in " .,:;()/+-=@" else f"&#{ord(c)};" for c in " ".join(text.split()))
+    return kept
