@@ -281,13 +281,15 @@ def _orders(
     planned = sorted(plan.planned, key=lambda p: p.ordinal)
     for stage, group in groupby(planned, key=lambda p: p.stage):
         members = list(group)
-        for step, places in groupby(members, key=lambda p: p.step):
-            if (n := len(list(places))) != config.pairs_per_step:
-                raise DatasetDrift(
-                    f"Step {step} of the plan holds {n} pairs and this run trains {config.pairs_per_step} a step. "
-                    "Plan again with this number."
-                )
-        yield plan.stages[stage].name, tuple(p.pair_id for p in members), config.pairs_per_step
+        sizes = {len(list(places)) for _, places in groupby(members, key=lambda p: p.step)}
+        rows_per_step = max(sizes)
+        # A level smaller than a step trains in one smaller step, where the user said so when planning.
+        if len(sizes) > 1 or rows_per_step > config.pairs_per_step:
+            raise DatasetDrift(
+                f"Steps of stage {stage} of the plan hold {sorted(sizes)} pairs and this run trains "
+                f"{config.pairs_per_step} a step. Plan again with this number."
+            )
+        yield plan.stages[stage].name, tuple(p.pair_id for p in members), rows_per_step
 
 
 def _example_order(n_examples: int, config: RunConfig) -> tuple[int, ...]:
