@@ -23,6 +23,8 @@ from typing import IO
 from tempo_core.types import JsonDict
 
 WATCH_S = 0.5
+START_S = 120.0
+"""Imports alone take half a second, and many times that on a loaded machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,8 @@ def run_bounded(
                         if (answer := child.take(message, memory_bytes)) is not None:
                             yield answer
                     if child.ended:
-                        yield from child.bury()
                         children.remove(child)
+                        yield from child.bury()
                         if waiting:
                             children.append(_Child(module, setup, selector))
         finally:
@@ -130,7 +132,10 @@ class _Child:
         return None
 
     def watch(self, no_progress_s: float) -> None:
-        if time.monotonic() - self.seen > no_progress_s and (self.item is not None or not self.ready):
+        silent_s = time.monotonic() - self.seen
+        if not self.ready and silent_s > START_S:
+            self._kill("timeout", "")
+        if self.item is not None and silent_s > no_progress_s:
             self._kill("timeout", f"there was no progress for {no_progress_s:.0f} s, reading was stopped.")
 
     def _kill(self, code: str, message: str) -> None:
@@ -151,8 +156,7 @@ class _Child:
     def stop(self) -> None:
         self.process.kill()
         self.process.wait()
-        if self.stdout in self.selector.get_map():
-            self.selector.unregister(self.stdout)
+        self.selector.unregister(self.stdout)
         self.stdout.close()
         self.stderr.close()
         with suppress(BrokenPipeError):

@@ -199,12 +199,12 @@ def decode(path: Path) -> Iterator[Any]:
     with open_video(path) as (container, stream):
         try:
             for frame in container.decode(stream):
-                if frame.pts is None or (last_pts is not None and frame.pts <= last_pts):
-                    message = f"{path.name}: the time of frame {n} is missing or not after the one before. Re-encode."
-                    raise MediaError("bad_times", message)
                 if size is not None and size != (frame.width, frame.height):
                     message = f"{path.name} changes from {size[0]}x{size[1]} to {frame.width}x{frame.height} at frame "
                     raise MediaError("size_changes", message + f"{n}. Re-encode it at one size.")
+                if frame.pts is None or (last_pts is not None and frame.pts <= last_pts):
+                    message = f"{path.name}: the time of frame {n} is missing or not after the one before. Re-encode."
+                    raise MediaError("bad_times", message)
                 last_pts, size, n = frame.pts, (frame.width, frame.height), n + 1
                 yield frame
         except (av.error.MemoryError, MemoryError) as error:

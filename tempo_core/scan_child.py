@@ -6,6 +6,7 @@ Started as `python -m tempo_core.scan_child` by `children.run_bounded`; nothing 
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import sys
@@ -39,7 +40,7 @@ def main() -> None:
 
 
 def _scan(path: Path, cache: Path, limits: MediaLimits, root: Path | None, answers: IO[str]) -> JsonDict:
-    last = 0.0
+    last, frame_bytes = 0.0, 0
 
     def tick() -> None:
         nonlocal last
@@ -48,27 +49,36 @@ def _scan(path: Path, cache: Path, limits: MediaLimits, root: Path | None, answe
             _answer(answers, {"tick": _peak_bytes()})
 
     def before_decode(index: Index) -> None:
+        nonlocal frame_bytes
+        frame_bytes = 2 * index.width * index.height
         as_720p30_s = index.n_packets / 30 * index.width * index.height / 921_600
         _limit_cpu(limits.cpu_s + limits.cpu_s_per_720p30_s * as_720p30_s)
 
     _limit_cpu(limits.cpu_s)
     try:
         return scan(path, cache, limits=limits, root=root, before_decode=before_decode, tick=tick).as_json()
-    except MediaError as error:
-        return {"code": error.code, "message": str(error)}
     except NoSpace as error:
         return {"no_space": str(error)}
+    except MediaError as error:
+        # Decoders report an allocation that failed as damage.
+        if error.code == "damaged" and _peak_address_bytes() + 4 * frame_bytes > limits.memory_bytes:
+            return _no_memory(path, limits)
+        return {"code": error.code, "message": str(error)}
     except (MemoryError, cv2.error) as error:
         if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
             raise
-        most = limits.memory_bytes / (1 << 30)
-        return {"code": "memory", "message": f"{path.name} needs more than {most:.1f} GiB to scan. Scale it down."}
+        return _no_memory(path, limits)
+
+
+def _no_memory(path: Path, limits: MediaLimits) -> JsonDict:
+    most = limits.memory_bytes / (1 << 30)
+    return {"code": "memory", "message": f"{path.name} needs more than {most:.1f} GiB to scan. Scale it down."}
 
 
 def _limit_cpu(seconds: float) -> None:
     # The limit counts for the process, which scans many videos: from what it has used so far.
     used = resource.getrusage(resource.RUSAGE_SELF)
-    _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + seconds) + 1)
+    _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + seconds + 1))
 
 
 def _limit(which: int, value: int) -> None:
@@ -80,6 +90,12 @@ def _limit(which: int, value: int) -> None:
 def _peak_bytes() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _peak_address_bytes() -> int:
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmPeak")), 0)
 
 
 def _answer(answers: IO[str], message: JsonDict) -> None:
