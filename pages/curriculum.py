@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from db import datasets, difficulties, pairs
+from db import artifacts, datasets, difficulties, pairs
 from db.datasets import DatasetCard
 from db.pair_filters import PairFilter
 from jobs import starting
@@ -97,6 +97,11 @@ def _versions(frozen: list[DatasetCard]) -> None:
     if right.button("Export", icon=":material/download:"):
         queue(ExportPayload(chosen.id, form))
     work("export")
+    with state.database().reading() as session:
+        made = artifacts.listing(session, "export", dataset_version_id=chosen.id)
+    for artifact in made:
+        name = escaped(artifact.rel_path.rpartition("/")[2])
+        st.link_button(f"Download {name}", state.sign("exports", artifact.id), icon=":material/download:")
     _preview(chosen)
 
 
