@@ -73,6 +73,11 @@ def test_the_same_sentence_twice_keeps_its_places():
     assert states(found.chosen) == [(1, 1, "same"), (2, 2, "same"), (3, 3, "same")]
 
 
+def test_of_two_equally_like_sentences_the_nearer_one_is_the_partner():
+    found = diff("The old man waves. Snow falls. The old man nods.", "Rain. Cars honk loudly. The old man laughs.")
+    assert states(found.chosen) == [(1, None, "missing"), (2, None, "missing"), (3, 3, "same")]
+
+
 def test_chinese_sentences_end_without_a_space():
     found = diff("男人开门。狗跑了！", "狗跑了！男人开门。")
     assert sentences("男人开门。狗跑了！") == ["男人开门。", "狗跑了！"]
