@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from tempo_core.errors import DatabaseRefused
 
 BUSY_MS = 15_000
+MOUNTS = Path("/proc/mounts")
 OLDEST = (3, 37, 0)
 NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "fuse.glusterfs", "ceph", "lustre", "afs"}
 
@@ -65,12 +66,12 @@ def _has_fts5() -> bool:
     return True
 
 
-def refuse_unsafe(path: Path) -> None:
+def refuse_unsafe(path: Path, mounts: Path = MOUNTS) -> None:
     """Raise `DatabaseRefused` where SQLite would lose data: a too old library, or a network file system."""
     verdict = sqlite_verdict()
     if verdict.status == "refuse":
         raise DatabaseRefused(verdict.text)
-    kind = file_system_of(path)
+    kind = file_system_of(path, mounts)
     if kind in NETWORK_FILE_SYSTEMS:
         raise DatabaseRefused(
             f"{path} lies on a network file system ({kind}), where SQLite's write-ahead log can lose data. "
@@ -78,7 +79,7 @@ def refuse_unsafe(path: Path) -> None:
         )
 
 
-def file_system_of(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
+def file_system_of(path: Path, mounts: Path = MOUNTS) -> str | None:
     """The type of the file system that holds `path`; None where the system does not tell."""
     try:
         lines = mounts.read_text(errors="replace").splitlines()

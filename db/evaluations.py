@@ -119,9 +119,7 @@ def _item(evaluation_id: int, item: ItemScore) -> dict[str, Any]:
     }
 
 
-def measured(
-    session: Session, model_id: int, run_id: int | None, moment: str, settings: Mapping[str, Any]
-) -> set[str]:
+def measured(session: Session, model_id: int, run_id: int | None, moment: str, settings: Mapping[str, Any]) -> set[str]:
     """The benchmarks that have figures for this model at this moment with these settings."""
     e = EvaluationRow
     query = select(e.benchmark.distinct()).where(

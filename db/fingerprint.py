@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-OURS = "name NOT LIKE 'sqlite_%' AND name NOT LIKE 'pair_fts_%' AND name <> 'alembic_version'"
+OURS = "name NOT LIKE 'sqlite_%' AND name <> 'alembic_version' AND NOT (type = 'table' AND name LIKE 'pair_fts_%')"
 
 
 def fingerprint(connection: Connection) -> dict[str, Any]:

@@ -132,17 +132,17 @@ def where(wanted: PairFilter) -> list[ColumnElement[bool]]:
     if wanted.rule is not None:
         failed = FilterResultRow.name == wanted.rule, FilterResultRow.passed == False  # noqa: E712
         found.append(p.id.in_(select(FilterResultRow.pair_id).where(*failed)))
-    if wanted.search.strip():
-        found.append(p.id.in_(_hits(wanted.search)))
+    if words := wanted.search.replace("\0", " ").split():
+        found.append(p.id.in_(_hits(words)))
     if wanted.levels:
         ranked = levels(wanted.thresholds, wanted.axis).subquery()
         found.append(p.id.in_(select(ranked.c.id).where(ranked.c.level.in_(wanted.levels))))
     return found
 
 
-def _hits(words: str) -> Select[Any]:
+def _hits(words: list[str]) -> Select[Any]:
     """All words, in any order; the last one may be unfinished. Quoted, so that nothing is taken as an operator."""
-    quoted = ['"' + word.replace('"', '""') + '"' for word in words.replace("\0", " ").split()]
+    quoted = ['"' + word.replace('"', '""') + '"' for word in words]
     match = text("pair_fts MATCH :words").bindparams(words=" ".join(quoted) + "*")
     return select(literal_column("rowid")).select_from(table("pair_fts")).where(match)
 

@@ -56,6 +56,8 @@ class Database:
         """A write transaction: committed at the end of the block, rolled back on any exception."""
         door = Session(self.writer, expire_on_commit=False)
         with self._one_writer(), self.readable_errors(), door as session, session.begin():
+            # BEGIN IMMEDIATE now: who waits for the lock should wait here, not in the middle of the work.
+            session.connection()
             if self.fence is not None:
                 self.fence(session)
             yield session
