@@ -54,8 +54,8 @@ class Shelf:
 
     database: Database
     folder: Path
-    people: dict[str, Person] = field(default_factory=dict)
     ids: dict[str, int] = field(default_factory=dict)
+    recipe: tuple[int, int, int] | None = None
 
     def person(self, name: str, role: str = "reviewer") -> Person:
         with self.database.session() as session:
@@ -79,16 +79,20 @@ class Shelf:
 
     def asked(self) -> tuple[int, int, int]:
         """(model, prompt, sampling)"""
+        if self.recipe is not None:
+            return self.recipe
         with self.database.session() as session:
             model = models.register(session, Path("/models/tiny"), "tiny", sha("model"))
             prompt = prompts.id_of(session, "Describe the events in order.", "describe")
-            return model, prompt, samplings.id_of(session, Sampling(), {"transformers": "5.23"})
+            self.recipe = model, prompt, samplings.id_of(session, Sampling(), {"transformers": "5.23"})
+        return self.recipe
 
     def pair(self, video: str = "a", number: int = 0, **values) -> int:
         """One pair of a video; `number` draws another plan and other texts. Values: see `PairDraft` and below."""
         video_id = self.ids.setdefault(video, 0) or self.video(video)
         self.ids[video] = video_id
-        timeline_id = self.timeline(video_id)
+        timeline_id = self.ids.setdefault(f"timeline of {video}", 0) or self.timeline(video_id)
+        self.ids[f"timeline of {video}"] = timeline_id
         kind, magnitude = values.get("kind", "shuffle"), values.get("magnitude", 4)
         difficulty = values.get("difficulty", number / 8)
         plan = PerturbationPlan(kind, magnitude, number, ORDERS[number % len(ORDERS)])
