@@ -24,6 +24,8 @@ from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen
 
 from tempo_core.video_llms import tiny_lessons as lessons
 from tempo_core.video_llms import tiny_parts as parts
+from tempo_core.video_llms import tiny_scores
+from tempo_core.video_llms import tiny_shots as shots
 
 N_CLIPS = (4, 8, 16)
 MEASURE_EVERY = 300
@@ -83,7 +85,7 @@ def main() -> None:
     torch.set_num_threads(1)
     work = arguments.work or arguments.out / "work"
     work.mkdir(parents=True, exist_ok=True)
-    qwen.Qwen2_5_VLVisionAttention.forward = lessons.quick_vision_attention
+    qwen.Qwen2_5_VLVisionAttention.forward = shots.quick_vision_attention
     make(Making(arguments.seed, work), arguments.out)
 
 
@@ -93,9 +95,9 @@ def make(making: Making, out: Path, effort: Effort = Effort()) -> None:
     drawn = _bank(making, "bank", effort.n_drawn, 1)
     held_out = _bank(making, "held_out", min(6, effort.n_drawn), 999)
     learn_to_see(making, model, drawn, held_out, effort.see_steps)
-    learn_to_tell(making, model, lessons.features(model, drawn), lessons.features(model, held_out), effort)
-    fresh = lessons.features(model, _bank(making, "fresh", min(6, effort.n_drawn), 31337))
-    base = {n: lessons.scores(model, fresh, effort.n_scored, n) for n in N_CLIPS}
+    learn_to_tell(making, model, shots.features(model, drawn), shots.features(model, held_out), effort)
+    fresh = shots.features(model, _bank(making, "fresh", min(6, effort.n_drawn), 31337))
+    base = {n: tiny_scores.scores(model, fresh, effort.n_scored, n) for n in N_CLIPS}
     for n, values in base.items():
         making.say(f"fresh drawings, {n} clips:", _shown(values))
     save(making, model, base, out)
@@ -104,9 +106,9 @@ def make(making: Making, out: Path, effort: Effort = Effort()) -> None:
 def _bank(making: Making, name: str, n_each: int, seed: int) -> Tensor:
     kept = making.work / f"{name}.npy"
     if not kept.exists():
-        shots = lessons.bank(n_each, seed)
-        np.save(kept, shots.numpy())
-        making.say("drew", name, tuple(shots.shape))
+        drawn = shots.bank(n_each, seed)
+        np.save(kept, drawn.numpy())
+        making.say("drew", name, tuple(drawn.shape))
     return torch.from_numpy(np.load(kept))
 
 
@@ -126,9 +128,9 @@ def learn_to_see(making: Making, model: Any, drawn: Tensor, held_out: Tensor, st
     optimiser = torch.optim.AdamW(weights, 1e-3, betas=(0.9, 0.98), weight_decay=0.01)
     for step in range(steps):
         _rate(optimiser, 2e-3 * min(1, (step + 1) / 40) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps))))
-        events = rng.integers(0, lessons.N_EVENTS, 256)
-        pixels = _worn(lessons.normalised(lessons.pick(drawn, events, rng)), noise)
-        loss, _ = _alignment(lessons.see(model, pixels), events, fixed)
+        events = rng.integers(0, shots.N_EVENTS, 256)
+        pixels = _worn(shots.normalised(shots.pick(drawn, events, rng)), noise)
+        loss, _ = _alignment(shots.see(model, pixels), events, fixed)
         _step(loss, weights, optimiser)
         if step % 150 == 149 or step == steps - 1:
             making.say("see", step + 1, f"held-out clip accuracy {_clip_accuracy(model, held_out, fixed):.3f}")
@@ -139,7 +141,7 @@ def learn_to_see(making: Making, model: Any, drawn: Tensor, held_out: Tensor, st
 
 def _alignment(seen: Tensor, events: Any, fixed: Tensor) -> tuple[Tensor, Tensor]:
     event = torch.as_tensor(events)
-    thing, doing = event // lessons.N_ACTIONS, event % lessons.N_ACTIONS
+    thing, doing = event // shots.N_ACTIONS, event % shots.N_ACTIONS
     things, doings = fixed[lessons.OBJECT_IDS], fixed[lessons.ACTION_IDS]
     direction = F.normalize(seen, dim=-1)
     to_thing, to_doing = (direction @ F.normalize(to, dim=-1).T * 12 for to in (things, doings))
@@ -149,9 +151,9 @@ def _alignment(seen: Tensor, events: Any, fixed: Tensor) -> tuple[Tensor, Tensor
 
 
 @torch.no_grad()
-def _clip_accuracy(model: Any, shots: Tensor, fixed: Tensor) -> float:
-    events = np.repeat(np.arange(lessons.N_EVENTS), shots.shape[1])
-    seen = lessons.features(model, shots).view(len(events), -1)
+def _clip_accuracy(model: Any, drawn: Tensor, fixed: Tensor) -> float:
+    events = np.repeat(np.arange(shots.N_EVENTS), drawn.shape[1])
+    seen = shots.features(model, drawn).view(len(events), -1)
     return float(_alignment(seen, events, fixed)[1].float().mean())
 
 
@@ -167,7 +169,7 @@ def learn_to_tell(making: Making, model: Any, shown: Tensor, held_out: Tensor, e
     model.model.visual.requires_grad_(False)
     weights = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(weights, 7e-4, betas=(0.9, 0.95), weight_decay=0.01)
-    teacher = Teacher(model, shown, np.random.default_rng(making.seed + 1))
+    teacher = lessons.Teacher(model, shown, np.random.default_rng(making.seed + 1))
     kept, first = making.kept("tell"), 0
     if kept:
         model.load_state_dict(kept["model"])
@@ -186,7 +188,7 @@ def learn_to_tell(making: Making, model: Any, shown: Tensor, held_out: Tensor, e
             making.say("grow to 16 clips at step", step + 1)
         if step % MEASURE_EVERY == MEASURE_EVERY - 1:
             n = max(teacher.most, 6)
-            making.say("held-out drawings,", n, "clips:", _shown(lessons.scores(model, held_out, 100, n)))
+            making.say("held-out drawings,", n, "clips:", _shown(tiny_scores.scores(model, held_out, 100, n)))
         if step % effort.keep_every == effort.keep_every - 1:
             making.say("tell", step + 1, teacher.shown_state())
             state = {"optimiser": optimiser.state_dict(), "teacher": teacher.state(), "step": step + 1}
@@ -207,75 +209,6 @@ def _start_by_likeness(model: Any, seed: int) -> None:
             turn = torch.linalg.qr(torch.randn(parts.HIDDEN, parts.HIDDEN, generator=noise))[0] * 0.4
             attention.v_proj.weight.copy_(turn)
             attention.o_proj.weight.copy_(turn.T)
-
-
-class Teacher:
-    """Gives captions in salience order, lists to copy and content questions, and lets the videos grow."""
-
-    def __init__(self, model: Any, shown: Tensor, rng: np.random.Generator) -> None:
-        self.model, self.shots, self.rng = model, shown, rng
-        self.most = 4
-        self.actions_right = self.lists_right = 0.0
-        self.salience = np.random.default_rng(7).permutation(len(lessons.OBJECT_IDS))
-
-    def teach(self) -> None:
-        """One step's gradients."""
-        n = self.most if self.rng.random() < 0.5 else int(self.rng.integers(2, self.most + 1))
-        size = max(12, 256 // n)
-        actions = self._captions(n, size)
-        lists = self._lists(n, size // 3)
-        self._questions(n, size // 3)
-        self.actions_right = 0.9 * self.actions_right + 0.1 * actions
-        self.lists_right = 0.9 * self.lists_right + 0.1 * lists
-
-    def grow(self) -> bool:
-        if self.most > 4 or self.actions_right <= 0.97 or self.lists_right <= 0.9:
-            return False
-        self.most = 16
-        return True
-
-    def in_salience_order(self, events: Any) -> Any:
-        return np.take_along_axis(events, np.argsort(self.salience[events // lessons.N_ACTIONS], 1), 1)
-
-    def _captions(self, n: int, size: int) -> float:
-        events = lessons.sample_events(self.rng, size, n)
-        question = lessons.DESCRIBE_IDS[self.rng.integers(6)]
-        told = [lessons.lesson(question, lessons.caption_ids(e), n) for e in self.in_salience_order(events).tolist()]
-        return self._learn(told, lessons.pick(self.shots, events, self.rng), 1.0, lessons.ACTION_IDS)
-
-    def _lists(self, n: int, size: int) -> float:
-        whole = lessons.sample_events(self.rng, size, n).tolist()
-        some = [e[: self.rng.integers(1, n + 1)] if self.rng.random() < 0.4 else e for e in whole]
-        told = [lessons.lesson(lessons.list_ids(e), lessons.caption_ids(e)) for e in some]
-        return self._learn(told, None, 0.5, lessons.OBJECT_IDS)
-
-    def _questions(self, n: int, size: int) -> None:
-        events = lessons.sample_events(self.rng, size, n)
-        asked = events[np.arange(size), self.rng.integers(0, n, size)].tolist()
-        single = self.rng.integers(0, lessons.N_EVENTS, 8)
-        told = [lessons.what_lesson(e, n) for e in asked]
-        for event in single.tolist():
-            question = lessons.DESCRIBE_IDS[0 if self.rng.random() < 0.5 else self.rng.integers(6)]
-            told.append(lessons.lesson(question, lessons.caption_ids([event]), 1))
-        seen = torch.cat([lessons.pick(self.shots, x, self.rng) for x in (events, single)])
-        self._learn(told, seen, 0.3, lessons.ACTION_IDS)
-
-    def _learn(self, told: list[lessons.Lesson], seen: Tensor | None, weight: float, kind: Tensor) -> float:
-        """Add the gradient; returns the accuracy on the words of one kind."""
-        logits, targets, _ = lessons.answer_logits(self.model, lessons.batch(told), seen)
-        torch.autograd.backward(F.cross_entropy(logits, targets) * weight)
-        of_kind = torch.isin(targets, kind)
-        return float((logits.argmax(-1) == targets)[of_kind].float().mean())
-
-    def shown_state(self) -> str:
-        return f"actions {self.actions_right:.2f} lists {self.lists_right:.2f}"
-
-    def state(self) -> dict[str, Any]:
-        return {"rng": self.rng.bit_generator.state, "at": (self.most, self.actions_right, self.lists_right)}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.rng.bit_generator.state = state["rng"]
-        self.most, self.actions_right, self.lists_right = state["at"]
 
 
 def _rate(optimiser: torch.optim.Optimizer, lr: float) -> None:

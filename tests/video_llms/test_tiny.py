@@ -16,7 +16,7 @@ from tempo_core.errors import OutsideVocabulary, TooFew
 from tempo_core.prompts import PROMPT_SETS
 from tempo_core.settings import EMBEDDED_MODEL
 from tempo_core.types import Frames, Question, Sampling
-from tempo_core.video_llms import load, make_embedded, tiny_lessons, tiny_parts
+from tempo_core.video_llms import load, make_embedded, tiny_lessons, tiny_parts, tiny_shots
 from tempo_core.worlds import vocabulary
 from tests.checkpoints import frames
 
@@ -106,8 +106,8 @@ def test_training_and_asking_see_the_same_tokens_pictures_and_positions(llm):
     assert encoded.input_ids.tolist() == by_hand
     batch = tiny_lessons.batch([(by_hand, [])])
     assert torch.equal(batch.position_ids[:, 0], llm.positions_of(encoded))
-    pairs = [tiny_lessons.patches(shown.pixels[i : i + 2]) for i in range(0, 8, 2)]
-    pixels = tiny_lessons.normalised(torch.from_numpy(np.stack(pairs)))
+    pairs = [tiny_shots.patches(shown.pixels[i : i + 2]) for i in range(0, 8, 2)]
+    pixels = tiny_shots.normalised(torch.from_numpy(np.stack(pairs)))
     assert torch.allclose(encoded.tensors["pixel_values_videos"], pixels, atol=1e-5)
 
 
