@@ -96,12 +96,19 @@ def _proxy_stream(container: Any, measures: Measures, max_height: int) -> tuple[
 
 
 def _checked(path: Path, measures: Measures) -> Iterator[Any]:
-    for n, frame in enumerate(media.decode(path)):
-        if n == measures.n_frames and measures.probe["partial"]:
-            return
-        if n >= measures.n_frames or frame.pts != measures.pts[n]:
-            raise FrameTimesChanged(f"{path.name}: frame {n} is not at the time that the scan stored. Scan it again.")
+    n = 0
+    for frame in media.decode(path):
+        if n == measures.n_frames or frame.pts != measures.pts[n]:
+            break
         yield frame
+        n += 1
+        if n == measures.n_frames and measures.probe["partial"]:
+            # The damage comes next.
+            return
+    else:
+        if n == measures.n_frames:
+            return
+    raise FrameTimesChanged(f"{path.name}: frame {n} is not at the time that the scan stored. Scan it again.")
 
 
 def _proxy_frame(frame: Any, stream: Any, stamp: int) -> Any:
