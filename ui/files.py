@@ -8,12 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from db import jobs, timelines, videos
+from db import artifacts, timelines, videos
 from tempo_core import render
 from tempo_core.errors import MediaError, Unknown
 from tempo_core.measures import load_measures, measures_path, temporary_name
 from tempo_core.settings import Home
 from ui import state
+
+TO_TAKE_AWAY = ("export", "clip")
+"""Kinds of artifacts that may be downloaded; a checkpoint or a log may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +65,16 @@ def sprite(timeline_id: int) -> Found | None:
     return Found(path, "image/jpeg")
 
 
-def export(job_id: int) -> Found | None:
-    """The file that an export job made: `file` of its result, below the exports folder."""
+def export(artifact_id: int) -> Found | None:
+    """A file that was made to be taken away: an exported data set or a rendered clip, below the home folder."""
     with state.database().reading() as session:
         try:
-            job = jobs.get(session, job_id)
+            made = artifacts.get(session, artifact_id)
         except Unknown:
             return None
-    name = (job.result or {}).get("file")
-    root = state.home().exports.resolve()
-    path = (root / name).resolve() if isinstance(name, str) else root
-    if job.kind != "export" or not path.is_relative_to(root) or not path.is_file():
+    root = state.home().root
+    path = (root / made.rel_path).resolve()
+    if made.kind not in TO_TAKE_AWAY or not path.is_relative_to(root) or not path.is_file():
         return None
     return Found(path, "application/octet-stream", download_as=path.name)
 

@@ -1,0 +1,230 @@
+"""The review desk in a browser: every key writes its row, and no review is ever lost."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+from running import HANG_MS, Studio, wait_for
+
+from db import pairs
+from tempo_core.settings import Home
+from tests import studio as filled
+
+DESK = """() => {
+  const host = [...document.querySelectorAll('*')].find((e) => e.shadowRoot && e.shadowRoot.querySelector('.desk'));
+  return host.shadowRoot.querySelector('.mount').desk;
+}"""
+
+
+def open_desk(page: Page, studio: Studio) -> None:
+    page.goto(studio.review_url)
+    expect(page.get_by_test_id("pair")).to_be_visible(timeout=HANG_MS)
+
+
+def pair_shown(page: Page) -> str:
+    return page.get_by_test_id("pair").inner_text()
+
+
+def saved(page: Page) -> None:
+    expect(page.get_by_test_id("save")).to_have_text("saved", timeout=HANG_MS)
+
+
+def of_desk(page: Page, expression: str):
+    """A value of the desk object, e.g. `desk.players.lock`."""
+    return page.evaluate(f"() => {{ const desk = ({DESK})(); return {expression}; }}")
+
+
+def test_each_key_writes_its_row(page: Page, studio: Studio):
+    open_desk(page, studio)
+    page.keyboard.press("a")
+    page.keyboard.press("r")
+    page.keyboard.press("3")
+    page.keyboard.press("s")
+    page.keyboard.press("f")
+    skipped = pair_shown(page)
+    page.keyboard.press("n")
+    assert pair_shown(page) != skipped
+    page.keyboard.press("e")
+    page.keyboard.press("End")
+    page.keyboard.type(" Rare arts, seen fully.")  # every letter is a key of the desk; here they are text
+    page.keyboard.press("Control+Enter")
+    page.keyboard.press("r")
+    page.keyboard.press("u")
+    saved(page)
+    assert studio.acts() == [
+        ("accept", "accepted", None),
+        ("reject", "rejected", None),
+        ("reason", "rejected", "chosen is wrong"),
+        ("swap", "accepted", None),
+        ("flag", "flagged", None),
+        ("edit", "accepted", None),
+        ("reject", "rejected", None),
+        ("undo", "pending", None),
+    ]
+    with studio.database.reading() as session:
+        cards = [pairs.get(session, line.id) for line in pairs.page(session, limit=100)]
+    assert [card.final_chosen for card in cards if card.final_chosen.endswith(" Rare arts, seen fully.")]
+
+
+def test_buttons_do_what_the_keys_do(page: Page, studio: Studio):
+    open_desk(page, studio)
+    for name in ("Accept A", "Reject R", "Swap S", "Flag F"):
+        page.get_by_role("button", name=name, exact=True).click()
+    page.get_by_role("button", name="Undo U", exact=True).click()
+    saved(page)
+    assert [act for act, _, _ in studio.acts()] == ["accept", "reject", "swap", "flag", "undo"]
+
+
+def test_a_burst_and_a_page_switch_store_every_review_once(page: Page, studio: Studio):
+    open_desk(page, studio)
+    for _ in range(20):  # as fast as pairs appear: eight wait in the browser, more come while it saves
+        page.wait_for_function(f"() => ({DESK})().pair")
+        page.keyboard.press("a")
+    page.goto("about:blank")  # leave in the middle of saving
+    open_desk(page, studio)
+    saved(page)
+    given = len(studio.tokens())
+    page.keyboard.press("r")
+    saved(page)
+    assert len(studio.tokens()) == len(set(studio.tokens())) == given + 1
+    assert given == 20
+
+
+def test_reviews_given_while_the_server_is_dead_arrive_after_its_restart(page: Page, studio: Studio):
+    open_desk(page, studio)
+    page.keyboard.press("a")
+    saved(page)
+    studio.kill()
+    for key in "arfa":
+        page.keyboard.press(key)
+    expect(page.get_by_test_id("save")).to_have_text("offline, 4 kept here", timeout=HANG_MS)
+    studio.start()
+    saved(page)
+    assert sorted(act for act, _, _ in studio.acts()) == ["accept", "accept", "accept", "flag", "reject"]
+
+
+def test_reviews_of_a_tab_closed_in_the_outage_arrive_when_the_desk_is_opened_again(page: Page, studio: Studio):
+    open_desk(page, studio)
+    studio.kill()
+    for key in "aar":
+        page.keyboard.press(key)
+    page.wait_for_timeout(300)
+    again = page.context.new_page()
+    page.close()
+    studio.start()
+    open_desk(again, studio)
+    saved(again)
+    wait_for(lambda: len(studio.acts()) == 3, f"{studio.acts()}")
+    assert [act for act, _, _ in studio.acts()] == ["accept", "accept", "reject"]
+    assert again.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('tempo.outbox'))") == []
+
+
+def test_r_reaches_the_desk_and_not_streamlit(page: Page, studio: Studio):
+    open_desk(page, studio)
+    page.evaluate("""() => { window.seen = []; for (const phase of ['keydown', 'keyup'])
+        window.addEventListener(phase, (event) => window.seen.push(event.key)); }""")
+    for key in ("r", "c", " ", "d"):
+        page.keyboard.press(key)
+    assert page.evaluate("window.seen") == ["c", "c"]  # ours never arrive behind the desk, a foreign key does
+    saved(page)
+    assert [act for act, _, _ in studio.acts()] == ["reject"]
+
+
+def test_a_step_is_one_frame_on_both_sides_and_both_orders_stay_locked(page: Page, looked_at: Studio):
+    open_desk(page, looked_at)
+    page.keyboard.press(" ")
+    page.wait_for_function(f"() => !({DESK})().players.playing")
+    frames = (
+        "[desk.players.edit.frameAt(desk.players.a.currentTime), desk.players.edit.frameAt(desk.players.b.currentTime)]"
+    )
+    of_desk(page, "desk.players.seek('clean', 0.0)")
+    start = of_desk(page, frames)
+    order = of_desk(page, "[desk.pair.edit.order, desk.pair.edit.ranges]")
+    shown = [k for clip in order[0] for a, b in order[1][clip] for k in range(a, b)]
+    assert start == [0, shown[0]]
+    for _ in range(30):
+        page.keyboard.press("ArrowRight")
+    assert of_desk(page, frames) == [30, shown[30]]
+    for _ in range(7):
+        page.keyboard.press("ArrowLeft")
+    assert of_desk(page, frames) == [23, shown[23]]
+    page.keyboard.press("m")
+    page.keyboard.press("Shift+ArrowRight")
+    left, right = of_desk(page, frames)
+    assert left == right and of_desk(page, "desk.players.lock") == "content"
+    page.keyboard.press("l")
+    clip = of_desk(page, "desk.players.loop")
+    page.wait_for_timeout(2500)
+    left, right = of_desk(page, frames)
+    assert order[1][clip][0][0] <= right < order[1][clip][-1][1] and abs(left - right) <= 5
+
+
+def test_the_frame_on_the_screen_is_the_frame_that_was_asked_for(page: Page, looked_at: Studio):
+    """By the time stamp of the picture that Chromium presented, on both sides."""
+    open_desk(page, looked_at)
+    page.keyboard.press(" ")
+    wrong = page.evaluate(
+        f"""async () => {{
+          const desk = ({DESK})(), p = desk.players, edit = p.edit, wrong = [];
+          const shown = (video) => new Promise((done) =>
+            video.requestVideoFrameCallback((_, frame) => done(frame.mediaTime)));
+          for (const k of [3, 40, 41, 97, 12, 60, 110, 5]) {{
+            for (const video of [p.a, p.b]) {{
+              const next = shown(video);
+              video.currentTime = edit.middle(k);
+              const got = Math.round((await next) / edit.frameLength);
+              if (got !== k) wrong.push([k, got]);
+            }}
+          }}
+          return wrong;
+        }}"""
+    )
+    assert wrong == []
+
+
+def test_hostile_text_is_shown_as_text_and_fetches_nothing(page: Page, browser, tmp_path: Path, listener):
+    beacon, asked = listener
+    home = Home(tmp_path / "hostile")
+    filled.fill(home, n_videos=1, beacon=beacon).close()
+    studio, foreign = Studio(home), []
+    page.on("request", lambda request: foreign.append(request.url) if studio.url not in request.url else None)
+    try:
+        studio.start()
+        open_desk(page, studio)
+        text = of_desk(page, "desk.responses.sides.chosen.text.textContent")
+        assert f'<img src="{beacon}/img"><script src="{beacon}/js"></script>' in re.sub(r"\d+<", "<", text)
+        assert of_desk(page, "desk.el.querySelectorAll('img, script, iframe, object').length") == 0
+        for key in ("d", "d", "?", "Escape", "e", "Escape"):
+            page.keyboard.press(key)
+        page.wait_for_timeout(500)
+        assert asked == []
+        assert [url for url in foreign if not url.startswith(("blob:", "data:"))] == []
+    finally:
+        studio.close()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (820, 1180)])
+def test_nothing_is_cut_off_or_needs_sideways_scrolling(page: Page, looked_at: Studio, width: int, height: int):
+    page.set_viewport_size({"width": width, "height": height})
+    open_desk(page, looked_at)
+    page.keyboard.press("r")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    over = of_desk(
+        page,
+        """[...desk.el.querySelectorAll('.top, .cardhead, .transport, .bar, .acts, .said, .legend, .reasons')]
+        .filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.className)""",
+    )
+    assert over == []
+    if width >= 1440:
+        assert of_desk(page, "desk.el.getBoundingClientRect().bottom") <= height
+
+
+def test_the_desk_never_sets_markup():
+    """Data reaches the page as text nodes only."""
+    for script in (Path(__file__).parent.parent.parent / "ui").glob("*.js"):
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", script.read_text()), (
+            script
+        )
