@@ -25,7 +25,7 @@ class TinyVLM(HFVideoLLM):
     lora_targets = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
     tower_names = ("model.visual",)
     long_side = 48
-    batch_size = 64
+    batch_size = 256
     default_positions: ClassVar[str] = "max_plus_one"
     video_options: ClassVar[dict[str, Any]] = {"do_sample_frames": False, "cap_pixels_per_frame": False}
 
