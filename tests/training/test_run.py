@@ -13,6 +13,7 @@ import torch
 from runs import CONFIG, Heard, Killed, Plan, make_examples, make_pairs, make_plan, pictures
 from safetensors.torch import load_file
 
+from tempo_core.curriculum import PairRef, training_plan
 from tempo_core.errors import Cancelled, DatasetDrift, Diverged, ModelRefused, TooFew, TooLong, VideoLost
 from tempo_core.recipes import RunConfig
 from tempo_core.training import chain, loop, recipe, rows
@@ -194,11 +195,25 @@ def test_long_pairs_are_named_before_planning_and_refused_in_training(base: Path
         )  # fmt: skip
 
 
-def test_a_pair_without_pictures_is_refused(base: Path, tmp_path: Path) -> None:
-    pairs = make_pairs(4)
-    pairs[102] = replace(pairs[102], clip_key_frames=())
+def test_a_pair_without_pictures_in_a_later_stage_is_refused_before_the_first_step(base: Path, tmp_path: Path) -> None:
+    pairs = make_pairs(8)
+    pairs[107] = replace(pairs[107], clip_key_frames=())
+    heard = Heard()
     with pytest.raises(VideoLost, match="training would be on text alone"):
-        run(base, tmp_path, Heard(), CONFIG, pairs=pairs, plan=make_plan(pairs, mixed=True))
+        run(base, tmp_path, heard, CONFIG, pairs=pairs, plan=make_plan(pairs))
+    assert not heard.values
+
+
+def test_a_plan_of_the_curriculum_trains_and_a_small_level_takes_its_smaller_step(base: Path, tmp_path: Path) -> None:
+    pairs = make_pairs(11)
+    pairs = {i: replace(pair, level=1 if i < 108 else 3) for i, pair in pairs.items()}
+    refs = [PairRef(p.pair_id, p.video.sha256, p.kind, p.level, p.difficulty, p.magnitude) for p in pairs.values()]
+    plan = training_plan(refs, CONFIG, smaller_step=True)
+    heard = Heard()
+    run(base, tmp_path, heard, CONFIG, pairs=pairs, plan=plan)
+    assert heard.stages == [(1, "l1", "dpo", 8, 1, 2), (2, "l3", "dpo", 3, 3, 3)]
+    assert list(heard.scores) == [planned.pair_id for planned in plan.planned]
+    assert heard.values["l3/n", 3] == 3
 
 
 def test_an_adapter_on_the_vision_tower_is_refused(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
