@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from db.session import now_ms
@@ -105,19 +105,31 @@ def record(session: Session, recipe: Recipe, answer: Answer, job_id: int | None 
 
 def find(session: Session, recipe: Recipe) -> tuple[int, Answer] | None:
     """(id, answer) of a recipe, if it was answered."""
-    r = ResponseRow
-    row = session.execute(
-        select(r.id, r.text, r.n_tokens, r.finish, r.log_prob).where(
-            r.video_id == recipe.video_id,
-            _or_zero(r.timeline_id) == (recipe.timeline_id or 0),
-            _or_zero(r.plan_id) == (recipe.plan_id or 0),
-            r.model_id == recipe.model_id,
-            r.prompt_id == recipe.prompt_id,
-            r.sampling_id == recipe.sampling_id,
-            r.seed == recipe.seed,
-        )
-    ).one_or_none()
-    return None if row is None else (row[0], Answer(row[1], row[2], cast(Any, row[3]), row[4]))
+    return known(session, [recipe]).get(recipe)
+
+
+def known(session: Session, recipes: Iterable[Recipe]) -> dict[Recipe, tuple[int, Answer]]:
+    """Which of these recipes were answered already: what a resumed job need not ask again.
+
+    One query for all orders of a timeline that were asked alike.
+    """
+    asked: dict[Recipe, dict[int | None, Recipe]] = {}
+    for recipe in recipes:
+        asked.setdefault(replace(recipe, plan_id=None), {})[recipe.plan_id] = recipe
+    found: dict[Recipe, tuple[int, Answer]] = {}
+    for alike, by_plan in asked.items():
+        values = {
+            "video_id": alike.video_id,
+            "timeline_id": alike.timeline_id or 0,
+            "model_id": alike.model_id,
+            "prompt_id": alike.prompt_id,
+            "sampling_id": alike.sampling_id,
+            "seed": alike.seed,
+            "plans": [plan_id or 0 for plan_id in by_plan],
+        }
+        for plan_id, row_id, text, n_tokens, finish, log_prob in session.execute(_KNOWN, values):
+            found[by_plan[plan_id]] = (row_id, Answer(text, n_tokens, cast(Any, finish), log_prob))
+    return found
 
 
 def _or_zero(column: Any) -> ColumnElement[int]:
@@ -125,10 +137,17 @@ def _or_zero(column: Any) -> ColumnElement[int]:
     return func.coalesce(column, 0)
 
 
-def known(session: Session, recipes: Iterable[Recipe]) -> dict[Recipe, tuple[int, Answer]]:
-    """Which of these recipes were answered already: what a resumed job need not ask again."""
-    found = {recipe: find(session, recipe) for recipe in recipes}
-    return {recipe: hit for recipe, hit in found.items() if hit is not None}
+_R = ResponseRow
+# Built once: building it for each of thousands of answers costs more than the query.
+_KNOWN = select(_R.plan_id, _R.id, _R.text, _R.n_tokens, _R.finish, _R.log_prob).where(
+    _R.video_id == bindparam("video_id"),
+    _or_zero(_R.timeline_id) == bindparam("timeline_id"),
+    _or_zero(_R.plan_id).in_(bindparam("plans", expanding=True)),
+    _R.model_id == bindparam("model_id"),
+    _R.prompt_id == bindparam("prompt_id"),
+    _R.sampling_id == bindparam("sampling_id"),
+    _R.seed == bindparam("seed"),
+)
 
 
 def count(session: Session) -> int:

@@ -24,7 +24,7 @@ from tempo_core import filters, pairing, perturbation, video_llms
 from tempo_core.errors import TooFew
 from tempo_core.pairing import Drafts, PairingJob
 from tempo_core.prompts import PROMPT_SETS, VERSION
-from tempo_core.types import Difficulty, JsonDict, PerturbationPlan, Sampling
+from tempo_core.types import Answer, Difficulty, JsonDict, PerturbationPlan, Sampling
 
 if TYPE_CHECKING:
     from tempo_core.video_llms.base import VideoLLM
@@ -156,26 +156,30 @@ def _store(
     counts: dict[str, int],
 ) -> None:
     """One transaction a batch: captions, responses, pairs with their verdicts."""
+    captions: dict[int, dict[int, Answer]] = {}
     for caption in drafts.captions:
-        recipe = asking.captions(caption.timeline_id)
-        responses.record_captions(session, recipe, {caption.clip_idx: caption.answer}, asking.job_id)
+        captions.setdefault(caption.timeline_id, {})[caption.clip_idx] = caption.answer
+    for timeline_id, answers in captions.items():
+        responses.record_captions(session, asking.captions(timeline_id), answers, asking.job_id)
+    ids: dict[Recipe, int] = {}
     for response in drafts.responses:
-        known = asking.recipe(response.video_id, response.timeline_id, response.plan_id)
-        responses.record(session, known, response.answer, asking.job_id)
+        recipe = asking.recipe(response.video_id, response.timeline_id, response.plan_id)
+        ids[recipe] = responses.record(session, recipe, response.answer, asking.job_id)
+    prompt_ids = {text: prompts.id_of(session, text, "train") for text in {draft.prompt for draft in drafts.pairs}}
     for draft in drafts.pairs:
         verdicts = filters.run(draft.chosen, draft.rejected, draft.plan.kind)
-        sides = responses.known(
-            session, [asking.recipe(draft.video_id, draft.timeline_id, plan_id) for plan_id in (None, draft.plan_id)]
+        chosen_id, rejected_id = (
+            _id_of(session, ids, asking.recipe(draft.video_id, draft.timeline_id, plan_id))
+            for plan_id in (None, draft.plan_id)
         )
-        by_plan = {recipe.plan_id: response_id for recipe, (response_id, _) in sides.items()}
         pairs.create(
             session,
             pairs.PairDraft(
                 video_id=draft.video_id,
                 plan_id=draft.plan_id,
-                chosen_id=by_plan[None],
-                rejected_id=by_plan[draft.plan_id],
-                prompt_id=prompts.id_of(session, draft.prompt, "train"),
+                chosen_id=chosen_id,
+                rejected_id=rejected_id,
+                prompt_id=prompt_ids[draft.prompt],
                 kind=draft.plan.kind,
                 magnitude=draft.plan.magnitude,
                 difficulty=_difficulty(kept[draft.video_id], draft.plan).value,
@@ -186,3 +190,10 @@ def _store(
         )
         counts["pairs"] += 1
         counts["pending" if filters.passed(verdicts) else "filtered"] += 1
+
+
+def _id_of(session: Session, ids: dict[Recipe, int], recipe: Recipe) -> int:
+    """The response's row: written now, or by an attempt before."""
+    if recipe not in ids:
+        ids[recipe] = responses.known(session, [recipe])[recipe][0]
+    return ids[recipe]
