@@ -56,20 +56,19 @@ def scan(args: Namespace) -> int:
 
 
 def pair(args: Namespace) -> int:
-    return _do(
-        args,
-        payloads.PairPayload(
-            model=str(checkpoints.inspect(args.model).path),
-            input=args.input,
-            kinds=args.kinds,
-            magnitudes=args.magnitudes,
-            law=args.law,
-            seed=args.seed,
-            limit_videos=args.limit,
-            video_ids=args.videos,
-            **changed(payloads.PairPayload(""), args.set),
-        ),
+    payload = payloads.PairPayload(
+        model=str(Path(args.model).expanduser().resolve()),
+        input=args.input,
+        kinds=args.kinds,
+        magnitudes=args.magnitudes,
+        law=args.law,
+        seed=args.seed,
+        limit_videos=args.limit,
+        video_ids=args.videos,
+        **changed(payloads.PairPayload(""), args.set),
     )
+    checkpoints.inspect(payload.model)
+    return _do(args, payload)
 
 
 def train(args: Namespace) -> int:

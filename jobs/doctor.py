@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import av
+from sqlalchemy.exc import DatabaseError
 
 from db import dialect, migrate
 from db.session import Database
@@ -61,7 +62,7 @@ def check(_: Namespace) -> int:
 def examine(home: Home) -> list[Finding]:
     """Every check, in the order in which a start would meet them. Nothing is made or changed."""
     checks: list[Callable[[Home], Finding]] = [
-        _python, _packages, _sqlite, _disk, _database, _codecs, _embedded, _torch, _chromium, _worker,
+        _python, _packages, _sqlite, _disk, database, _codecs, _embedded, _torch, _chromium, _worker,
     ]  # fmt: skip
     return [one(home) for one in checks]
 
@@ -96,7 +97,7 @@ def _disk(home: Home) -> Finding:
     return Finding("disk", status, f"{free / 1e9:.1f} GB free at {home.root}")
 
 
-def _database(home: Home) -> Finding:
+def database(home: Home) -> Finding:
     if not home.database.exists():
         return Finding("database", "ok", f"none yet at {home.database}; it is made at the first start")
     try:
@@ -150,6 +151,6 @@ def _worker(home: Home) -> Finding:
         return Finding("worker", "ok", "none yet; the first job starts one")
     try:
         alive = launch.worker_alive(Database.open(home.database))
-    except (TempoError, sqlite3.Error) as error:
-        return Finding("worker", "warn", str(error))
+    except (TempoError, DatabaseError) as error:
+        return Finding("worker", "warn", f"cannot be asked for: {error.args[0]}")
     return Finding("worker", "ok", "leads" if alive else "none now; the next job starts one")

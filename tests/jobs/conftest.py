@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from db import jobs, people
-from db.migrate import create_all
+from db.migrate import upgrade
 from db.session import Database
 from jobs import launch, payloads, processes
 from jobs.payloads import SleepPayload
 from tempo_core.settings import Home
 
 ROOT = Path(__file__).parent.parent.parent
-HANG_S = 180
+HANG_S = 300
 """Nothing here takes as long; it only keeps a fault from hanging the suite."""
 
 
@@ -109,6 +109,10 @@ os.kill(os.getpid(), signal.SIGSTOP)
             time.sleep(0.02)
         pytest.fail(f"nothing happened in {HANG_S} s; worker: {(self.home.root / 'worker.log').read_text()}")
 
+    def started_jobs(self) -> int:
+        with self.database.reading() as session:
+            return len(jobs.running(session))
+
     def leader_pid(self) -> int | None:
         with self.database.reading() as session:
             worker = jobs.leader(session)
@@ -121,8 +125,8 @@ os.kill(os.getpid(), signal.SIGSTOP)
 @pytest.fixture
 def yard(tmp_path):
     home = Home(tmp_path).make()
+    upgrade(home)
     database = Database.open(home.database)
-    create_all(database)
     with database.session() as session:
         person = people.local(session)
     yard = Yard(home, database, person)
