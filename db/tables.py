@@ -364,7 +364,9 @@ class PairRow(Base):
         one_of("status", "pending", "accepted", "rejected", "flagged", "filtered"),
         CheckConstraint("chosen_id <> rejected_id", name="two_responses"),
         CheckConstraint("version >= 1", name="version"),
-        Index("ix_pair_queue", "status", "magnitude", "difficulty", "id"),
+        # By itself, so that a page by id needs no sort: SQLite ends every index with the row id.
+        Index("ix_pair_page", "status"),
+        Index("ix_pair_counts", "status", "kind", "magnitude"),
         Index("ix_pair_claim", "status", "claim_until_ms", "id"),
         Index("ix_pair_hist", "kind", "difficulty", "magnitude", "n_clips", "status"),
         Index(

@@ -693,6 +693,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("pair", schema=None) as batch_op:
         batch_op.create_index("ix_pair_claim", ["status", "claim_until_ms", "id"], unique=False)
+        batch_op.create_index("ix_pair_counts", ["status", "kind", "magnitude"], unique=False)
         batch_op.create_index("ix_pair_hist", ["kind", "difficulty", "magnitude", "n_clips", "status"], unique=False)
         batch_op.create_index(
             "ix_pair_mine",
@@ -701,8 +702,8 @@ def upgrade() -> None:
             sqlite_where=sa.text("claimed_by IS NOT NULL"),
             postgresql_where=sa.text("claimed_by IS NOT NULL"),
         )
+        batch_op.create_index("ix_pair_page", ["status"], unique=False)
         batch_op.create_index(batch_op.f("ix_pair_plan_id"), ["plan_id"], unique=False)
-        batch_op.create_index("ix_pair_queue", ["status", "magnitude", "difficulty", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_pair_video_id"), ["video_id"], unique=False)
 
     op.create_table(

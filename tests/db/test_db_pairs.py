@@ -2,7 +2,7 @@
 
 import pytest
 from shelf import Shelf
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError
 
 from db import bulk, difficulties, pairs, prompts, responses, samplings
@@ -73,6 +73,22 @@ def test_pages_follow_each_other_without_gap_or_twin_in_both_orders(shelf):
             seen += ids(page)
             after = pairs.key_of(page[-1])
         assert seen == expected
+
+
+def test_a_page_and_the_counts_are_read_from_an_index_without_sorting(shelf):
+    shelf.pair()
+    asked = []
+    listen = (shelf.database.reader, "before_cursor_execute", lambda *args: asked.append((args[2], args[3])))
+    event.listen(*listen)
+    shelf.look(pairs.page, PairFilter(status="pending"), 5)
+    shelf.look(pairs.counts)
+    event.remove(*listen)
+    queries = [(sql, values) for sql, values in asked if sql.startswith("SELECT")]
+    with shelf.database.reading() as session:
+        for sql, values in queries:
+            steps = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all()
+            assert not [step for step in steps if "TEMP B-TREE" in step[3]], (sql, steps)
+    assert len(queries) == 2
 
 
 def test_search_finds_all_words_in_any_order_and_an_unfinished_last_one(shelf):
