@@ -43,7 +43,7 @@ SCRIPTS = (
 """One module in pieces: read into one string, so that there is no build step."""
 
 KEY = "desk"
-_ACKED, _PINNED = "desk_acked", "desk_pin_done"
+_ACKED, _TAKEN = "desk_acked", "desk_taken"
 _NOTHING: dict[str, Any] = {"beat": 0, "items": []}
 
 
@@ -62,7 +62,7 @@ _page = st.components.v2.component("tempo_desk_page", html="<i></i>", css=_read(
 def desk(wanted: PairFilter, pinned: int | None = None) -> None:
     """Review the pending pairs of a filter. `pinned` is shown first, whatever was decided about it before."""
     database, person = state.database(), state.person()
-    first = None if pinned == st.session_state.get(_PINNED) else pinned
+    first = None if pinned in st.session_state.get(_TAKEN, []) else pinned
     data = desk_data.desk_data(database, state.home(), person, wanted, state.sign, pinned=first)
     acked = st.session_state.get(_ACKED, {})
     sent = _component(
@@ -93,8 +93,8 @@ def take(database: Database, person: Person, items: Sequence[Mapping[str, Any]])
         answer = known[token] if token in known else _written(database, person, item)
         if answer is not None:
             acked[token] = answer
-        st.session_state[_PINNED] = item["pair"]
     st.session_state[_ACKED] = acked
+    st.session_state[_TAKEN] = sorted({*st.session_state.get(_TAKEN, []), *(item["pair"] for item in items)})
 
 
 def _written(database: Database, person: Person, item: Mapping[str, Any]) -> Any:
@@ -114,9 +114,9 @@ def _written(database: Database, person: Person, item: Mapping[str, Any]) -> Any
 def _review_item(item: Mapping[str, Any]) -> ReviewItem:
     return ReviewItem(
         token=item["token"],
-        pair_id=int(item["pair"]),
-        version=int(item["version"]),
-        act=str(item["act"]),
+        pair_id=item["pair"],
+        version=item["version"],
+        act=item["act"],
         of=item.get("of"),
         reason=item.get("reason"),
         chosen=item.get("chosen"),
@@ -129,4 +129,13 @@ def _review_item(item: Mapping[str, Any]) -> ReviewItem:
 def _items(outbox: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
     """What the browser sent, as far as it has the right shape: it is input like any other."""
     items = (outbox or _NOTHING).get("items", [])
-    return [item for item in items if isinstance(item, Mapping) and {"token", "pair", "version", "act"} <= set(item)]
+    return [item for item in items if isinstance(item, Mapping) and _whole(item)]
+
+
+def _whole(item: Mapping[str, Any]) -> bool:
+    return (
+        isinstance(item.get("token"), str)
+        and isinstance(item.get("act"), str)
+        and isinstance(item.get("pair"), int)
+        and isinstance(item.get("version"), int)
+    )

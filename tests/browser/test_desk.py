@@ -222,6 +222,13 @@ def test_nothing_is_cut_off_or_needs_sideways_scrolling(page: Page, looked_at: S
         assert of_desk(page, "desk.el.getBoundingClientRect().bottom") <= height
 
 
+def test_the_server_behind_an_open_desk_never_loaded_torch(page: Page, looked_at: Studio):
+    open_desk(page, looked_at)
+    assert looked_at.process is not None
+    mapped = Path(f"/proc/{looked_at.process.pid}/maps").read_text()
+    assert "numpy" in mapped and "libtorch" not in mapped
+
+
 def test_the_desk_never_sets_markup():
     """Data reaches the page as text nodes only."""
     for script in (Path(__file__).parent.parent.parent / "ui").glob("*.js"):
