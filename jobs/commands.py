@@ -10,7 +10,6 @@ import dataclasses
 import sys
 import uuid
 from argparse import Namespace
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from db import bulk, datasets, jobs, migrate, pairs, people, runs
 from db.jobs import Job
 from db.pair_filters import PairFilter
 from db.session import Database
-from jobs import launch, payloads, starting
+from jobs import conversations, launch, payloads, starting
 from jobs.follow import Studio, follow, words
 from jobs.payloads import Payload
 from tempo_core.errors import TempoError, TooFew
@@ -29,6 +28,9 @@ from tempo_core.timeline import Richness
 from tempo_core.video_llms import checkpoints
 
 DONE, FAILED, BAD_INPUT, CANCELLED = 0, 1, 2, 3
+
+FIRST_VIDEOS = 40
+"""As many of the drawn videos as fill a review queue within two minutes on two cores."""
 
 
 def open_studio() -> Studio:
@@ -104,19 +106,21 @@ def export(args: Namespace) -> int:
 
 
 def setup(args: Namespace) -> int:
-    """The database, the drawn world, and a first review queue. What is there already is not made again."""
+    """The database, the drawn world, and a first review queue. What is there already is not made again.
+
+    The queue is filled from the first videos; the rest are drawn and scanned while the studio is already open.
+    """
     studio = open_studio()
-    queue: list[Callable[[dict[str, Any]], Payload]] = [
-        lambda _: payloads.DrawPayload(args.videos),
-        lambda drawn: payloads.ScanPayload(drawn["folder"], "Drawn world"),
-        lambda _: payloads.PairPayload(str(EMBEDDED_MODEL)),
+    first: list[Payload] = [
+        payloads.DrawPayload(min(args.videos, FIRST_VIDEOS)),
+        payloads.PairPayload(str(EMBEDDED_MODEL), max_new_tokens=payloads.EMBEDDED_TOKENS),
     ]
-    result: dict[str, Any] = {}
-    for payload_of in queue:
-        job = _followed(studio, launch.enqueue(studio.database, payload_of(result), studio.person), log=False)
+    for payload in first:
+        job = _followed(studio, launch.enqueue(studio.database, payload, studio.person), log=False)
         if job.state != "succeeded":
             return _exit_code(job)
-        result = job.result or {}
+    if args.videos > FIRST_VIDEOS:
+        launch.enqueue(studio.database, payloads.DrawPayload(args.videos), studio.person)
     return DONE
 
 
@@ -153,6 +157,24 @@ def freeze(args: Namespace) -> int:
         f"version {card.id}: {card.name} {card.number}, {card.n_pairs} pairs of {card.n_videos} videos, "
         f"{card.n_held_out} pairs held out, sha256 {card.content_sha256}"
     )
+    return DONE
+
+
+def sft(args: Namespace) -> int:
+    studio = open_studio()
+    done = conversations.import_file(
+        studio.database,
+        studio.person,
+        Path(args.file).expanduser(),
+        folder=None if args.videos is None else Path(args.videos).expanduser(),
+        name=args.name,
+        skip_missing=args.skip_missing,
+        without_held_out=args.without_held_out,
+    )
+    for video, why in done.left_out.items():
+        print(f"left out {video}: {why}")
+    left_out = f", {len(done.left_out)} videos left out" if done.left_out else ""
+    print(f"SFT set {done.sft_set_id}: {done.n_examples} examples about {done.n_videos} videos{left_out}")
     return DONE
 
 

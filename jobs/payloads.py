@@ -14,6 +14,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from tempo_core.errors import TempoError
 from tempo_core.types import Input, JsonDict, Law, Sampling
 
+EMBEDDED_TOKENS = 96
+"""Sixteen events take 50 words of the embedded model; what goes on longer than this is a loop."""
+
 Needs = Literal["gpu", "cpu"]
 """Which slot a job takes. "gpu" is the one place where a model runs, also on a machine without a GPU."""
 
