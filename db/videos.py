@@ -170,6 +170,12 @@ def by_sha(session: Session, sha256: str) -> int | None:
     return session.execute(select(VideoRow.id).where(VideoRow.sha256 == sha256)).scalar_one_or_none()
 
 
+def by_rel_path(session: Session, rel_path: str) -> list[int]:
+    """The videos that lie at this path below some library's folder; two where two libraries use one name."""
+    here = select(LocationRow.video_id).where(LocationRow.rel_path == rel_path)
+    return sorted(set(session.execute(here).scalars()))
+
+
 def listing(
     session: Session,
     *,

@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for fill in (_draw, _scan, _pair, _accept, _freeze, _train, _evaluate, _export, _others):
+    for fill in (_draw, _scan, _pair, _accept, _freeze, _sft, _train, _evaluate, _export, _others):
         fill(add)
     return whole
 
@@ -123,6 +123,18 @@ def _freeze(add: Commands) -> None:
     made.add_argument("--held-out", type=float, default=0.2, metavar="SHARE", help="videos kept for evaluation (0.2)")
     _seed(made)
     _filter(made)
+
+
+def _sft(add: Commands) -> None:
+    example = "sft conversations.jsonl --videos ~/videos"
+    what = "import conversations about scanned videos (LLaVA's JSONL) as an SFT set"
+    made = _command(add, "sft", "jobs.commands.sft", what, example, job=False)
+    made.add_argument("file", help='one {"id", "video", "conversations": [{"from", "value"}, ...]} a line')
+    made.add_argument("--videos", metavar="FOLDER", help="where its video paths begin (default: the file's folder)")
+    made.add_argument("--name", help="what the set is called (default: the file's name)")
+    made.add_argument("--skip-missing", action="store_true", help="leave out videos that were not scanned")
+    what = "leave out the videos that this dataset version holds out"
+    made.add_argument("--without-held-out", type=int, metavar="VERSION", help=what)
 
 
 def _train(add: Commands) -> None:

@@ -15,10 +15,11 @@ from db.people import Person
 from db.session import Database
 from db.sft_sets import SftDraft
 from jobs import launch
+from jobs.conversations import held_out_videos
 from jobs.payloads import TrainPayload
 from tempo_core import worlds
 from tempo_core.curriculum import PairRef, TrainingPlan, training_plan
-from tempo_core.errors import TooFew
+from tempo_core.errors import HeldOutLeak, TooFew
 from tempo_core.recipes import RECIPES, RunConfig
 from tempo_core.types import PreferencePair
 from tempo_core.video_llms import checkpoints
@@ -79,6 +80,8 @@ def start_run(
             preview(session, version_id, config, skip_small=skip_small, smaller_step=smaller_step)
         if "sft" in phases and sft_set_id is None:
             sft_set_id = world_sft_set(session, person, version_id)
+        if "sft" in phases and sft_set_id is not None and version_id is not None:
+            _refuse_leak(session, sft_set_id, version_id)
         run_id = runs.create(
             session,
             person,
@@ -96,9 +99,7 @@ def start_run(
 
 def world_sft_set(session: Session, person: Person, version_id: int | None, seed: int = 0) -> int:
     """The drawn world's own SFT set: true captions and questions about every drawn video that is not held out."""
-    held_out: set[int] = set()
-    if version_id is not None:
-        held_out = {item.video_id for item in datasets.items(session, version_id, "held_out")}
+    held_out = held_out_videos(session, version_id) if version_id is not None else set()
     drafts = _world_examples(session, held_out, seed)
     if not drafts:
         raise TooFew(
@@ -106,6 +107,22 @@ def world_sft_set(session: Session, person: Person, version_id: int | None, seed
             "conversations about your videos (`python -m jobs sft FILE`), or choose a recipe without SFT."
         )
     return sft_sets.create(session, person, "drawn world", "world", drafts, source=f"worlds.sft_examples, seed {seed}")
+
+
+def _refuse_leak(session: Session, sft_set_id: int, version_id: int) -> None:
+    """A model trained on the videos on which it is then measured would score well for nothing."""
+    held_out = {item.pair.video.sha256 for item in datasets.items(session, version_id, "held_out")}
+    examples = sft_sets.items(session, sft_set_id)
+    leaking = [example for example in examples if example.video.sha256 in held_out]
+    if leaking:
+        card = sft_sets.get(session, sft_set_id)
+        n_videos = len({example.video.sha256 for example in leaking})
+        raise HeldOutLeak(
+            f"In SFT set {sft_set_id} ({card.name}) {len(leaking)} of {len(examples)} examples are about {n_videos} "
+            f"videos that dataset version {version_id} holds out: what was trained on cannot be measured on. "
+            f"Import the file again without them (python -m jobs sft FILE --without-held-out {version_id}) "
+            "and choose the new set."
+        )
 
 
 def _world_examples(session: Session, held_out: set[int], seed: int) -> Sequence[SftDraft]:

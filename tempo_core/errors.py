@@ -49,6 +49,10 @@ class TooFew(TempoError):
     """Too few videos, pairs or questions for a step."""
 
 
+class HeldOutLeak(TempoError):
+    """Data to train on holds videos that are kept for evaluation."""
+
+
 class TooLong(TempoError):
     """A pair or example with more tokens than a run allows; it is left out by name, never cut."""
 

@@ -15,8 +15,8 @@ from tempo_core.recipes import PRESETS
 from tempo_core.settings import Home
 from tempo_core.timeline import Richness
 
-COMMANDS = ("draw", "scan", "pair", "accept", "freeze", "train", "evaluate", "export", "setup", "worker", "doctor",
-            "jobs", "cancel", "run")
+COMMANDS = ("draw", "scan", "pair", "accept", "freeze", "sft", "train", "evaluate", "export", "setup", "worker",
+            "doctor", "jobs", "cancel", "run")
 
 
 @pytest.fixture
