@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from db import bulk, datasets, evaluations, migrate, pairs, people, runs
+from db import bulk, datasets, evaluations, migrate, people
 from db.pair_filters import NO_FILTER
 from db.people import Person
 from db.session import Database
@@ -65,12 +65,13 @@ class Studio:
     def do(self, payload: Payload) -> JsonDict:
         """The task itself, in this process: what is timed is the work and not the queue."""
         kind = payloads.kind_of(payload)
+        task = tasks.load(kind)
         with self.database.session() as session:
             job_id = launch.enqueue_in(session, payload, self.person)
         folder = self.home.runs / "jobs" / str(job_id)
         folder.mkdir(parents=True, exist_ok=True)
         job = tasks.JobRef(job_id, kind, payload, 1, "", folder, self.home)
-        return tasks.load(kind)(self.database, job, Quiet())  # type: ignore[arg-type]
+        return task(self.database, job, Quiet())  # type: ignore[arg-type]
 
 
 def cpu_s() -> float:
@@ -101,41 +102,35 @@ def train(studio: Studio, version: int, name: str, config: RunConfig, times: dic
         studio.database, studio.person, config, EMBEDDED_MODEL, version_id=version, name=name, skip_small=True
     )
     timed(f"{name}, seed {config.seed}", times, studio, TrainPayload(run_id))
-    timed(f"{name}, seed {config.seed}, measured", times, studio, EvaluatePayload(run_id=run_id))
+    measure = EvaluatePayload(run_id=run_id, benchmarks=("drawn_world",))
+    timed(f"{name}, seed {config.seed}, measured", times, studio, measure)
     return run_id
 
 
 def controls(seed: int, n_dpo_steps: int) -> dict[str, RunConfig]:
-    """Every arm of one seed. `equal steps`: as many SFT steps as DPO and SFT took together."""
+    """Every arm of one seed. `equal steps`: as many SFT steps as the demo takes DPO and SFT steps together."""
     base = replace(DEMO, seed=seed)
-    n_sft = base.sft_steps or 0
     return {
         "demo": base,
         "chosen only": replace(base, recipe="chosen_only_sft"),
-        "sft": replace(base, recipe="sft"),
-        "sft, equal steps": replace(base, recipe="sft", sft_steps=n_sft + n_dpo_steps),
-        "sft -> dpo": replace(base, recipe="sft_dpo"),
-        "plain dpo": replace(base, recipe="dpo", sft_weight=0.0),
+        "sft, equal steps": replace(base, recipe="sft", sft_steps=(base.sft_steps or 0) + n_dpo_steps),
         "easy to hard": replace(base, recipe="dpo", pacing="strict"),
         "hard to easy": replace(base, recipe="dpo", pacing="hard_to_easy"),
     }
 
 
-def equal_compute(seed: int, times: dict[str, dict[str, float]]) -> RunConfig:
-    """As many SFT steps as the CPU time of the demo's DPO and SFT buys."""
-    per_step = times[f"sft, equal steps, seed {seed}"]["cpu_s"] - times[f"sft, seed {seed}"]["cpu_s"]
-    steps = controls(seed, 0)["sft, equal steps"].sft_steps or 0
-    more = times[f"demo, seed {seed}"]["cpu_s"] - times[f"sft, seed {seed}"]["cpu_s"]
-    n_more = times["n_dpo_steps"]["steps"] * more / max(per_step, 1e-9)
-    return replace(DEMO, seed=seed, recipe="sft", sft_steps=max(steps, round(steps + n_more)))
+def equal_compute(config: RunConfig, seed: int, times: dict[str, dict[str, float]]) -> RunConfig:
+    """As many SFT steps as the CPU time of the whole demo buys, by what a step of `sft, equal steps` took."""
+    ratio = times[f"demo, seed {seed}"]["cpu_s"] / times[f"sft, equal steps, seed {seed}"]["cpu_s"]
+    return replace(config, sft_steps=round((config.sft_steps or 0) * ratio))
 
 
-def table(studio: Studio, arms: dict[int, str]) -> dict[str, dict[str, tuple[float, float, float, int]]]:
+def table(studio: Studio) -> dict[str, dict[str, tuple[float, float, float, int]]]:
     """(value, low, high, n) by row and metric; questions of all seeds together, videos as groups."""
     found: dict[tuple[str, str], list[tuple[str, float]]] = {}
     with studio.database.reading() as session:
         for line in evaluations.table(session, "drawn_world"):
-            row = "base" if line.run_id is None else f"{arms[line.run_id]}: {line.moment}"
+            row = "base" if line.run_id is None else f"{line.run}: {line.moment}"
             items = evaluations.items(session, line.id)
             found.setdefault((row, line.metric), []).extend((i.group, i.correct or 0.0) for i in items)
     rows: dict[str, dict[str, tuple[float, float, float, int]]] = {}
@@ -162,7 +157,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--controls", action="store_true", help="train every control too")
-    parser.add_argument("--only", nargs="*", help="only these arms")
     parser.add_argument("--home", type=Path, help="keep everything in this folder (default: a temporary one)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -170,32 +164,26 @@ def main() -> None:
 
 
 def report(args: argparse.Namespace, root: Path) -> None:
-    studio, times, arms = Studio.open(root), {}, {}
+    studio, times = Studio.open(root), {}
     made: JsonDict = {}
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         version, made = make_data(studio, args.videos, seed, times)
         with studio.database.reading() as session:
             n_dpo_steps = starting.preview(session, version, DEMO, skip_small=True).n_steps
-        times["n_dpo_steps"] = {"steps": n_dpo_steps}
-        chosen = controls(seed, n_dpo_steps) if args.controls else {"demo": replace(DEMO, seed=seed)}
-        for name, config in chosen.items():
-            if not args.only or name in args.only:
-                arms[train(studio, version, name, config, times)] = name
-        if args.controls and not args.only:
-            name = "sft, equal compute"
-            arms[train(studio, version, name, equal_compute(seed, times), times)] = name
-    with studio.database.reading() as session:
-        n_pairs = pairs.counts(session).total
-        done = [line.run for line in runs.listing(session, 1000)]
-    rows = table(studio, arms)
+        chosen = controls(seed, n_dpo_steps)
+        for name in chosen if args.controls else ("demo",):
+            train(studio, version, name, chosen[name], times)
+        if args.controls:
+            config = equal_compute(chosen["sft, equal steps"], seed, times)
+            train(studio, version, "sft, equal compute", config, times)
+    rows = table(studio)
     print(told(rows))
     first = args.first_seed
     demo = ["draw and scan", f"pairs, seed {first}", f"demo, seed {first}", f"demo, seed {first}, measured"]
     figures = {
         "pairs_per_cpu_minute": 60 * made["pairs"] / times[f"pairs, seed {first + args.seeds - 1}"]["cpu_s"],
         "demo_minutes": sum(times[step]["wall_s"] for step in demo if step in times) / 60,
-        "pairs": n_pairs,
-        "runs": len(done),
+        "pairs": made["pairs"],
         "table": rows,
         "times": times,
     }

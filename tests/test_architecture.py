@@ -27,9 +27,18 @@ def sources(room: str) -> list[Path]:
 
 
 def imports(path: Path) -> set[str]:
-    """Every module a file names in an import, wherever it stands in the file."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    """Every module a file imports when it runs, wherever the import stands; types alone bring nothing."""
+    found, tree = set(), ast.parse(path.read_text())
+    types_only = {
+        id(inside)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for child in node.body
+        for inside in ast.walk(child)
+    }
+    for node in ast.walk(tree):
+        if id(node) in types_only:
+            continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:

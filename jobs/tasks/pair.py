@@ -124,12 +124,18 @@ def _missing(
             timeline_id=timeline.id,
             video_key=video.video.sha256,
             clip_pictures=tuple(clip.key_frames for clip in timeline.timeline),
-            clip_durations_s=tuple(n / float(video.video.fps) for n in timeline.clip_frames),
+            clip_durations_s=_durations(video),
             plans=lacking,
             captions={clip: answer.text for clip, answer in captions.items()},
             clean=clean[1] if clean else None,
             answered={p: answer for p, (_, answer) in answered.items() if p is not None},
         )
+
+
+def _durations(video: KeptVideo) -> tuple[float, ...]:
+    """Seconds of each clip, scaled so that the clean order lasts as long as the video, as it does in training."""
+    frames = video.timeline.clip_frames
+    return tuple(n / sum(frames) * video.video.duration_s for n in frames)
 
 
 def _plans(video: KeptVideo, payload: PairPayload) -> Sequence[PerturbationPlan]:

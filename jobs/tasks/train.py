@@ -20,11 +20,14 @@ from jobs.payloads import TrainPayload
 from jobs.starting import pair_ref
 from jobs.tasks import JobRef
 from tempo_core import video_llms
-from tempo_core.curriculum import training_plan
+from tempo_core.curriculum import TrainingPlan, plan_sha256, training_plan
 from tempo_core.pictures import Pictures
 from tempo_core.recipes import RECIPES
 from tempo_core.settings import Home
 from tempo_core.types import Example, JsonDict, Metric, PreferencePair, Progress
+
+NO_PAIRS = TrainingPlan((), (), {}, (), plan_sha256((), ()))
+"""The plan of a run that trains on examples only."""
 
 FEWEST_STEPS = {"skip_small": False, "smaller_step": False}
 
@@ -43,9 +46,8 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
         base = Path(models.get(session, card.base_model_id).path)
         pairs, examples = _data(session, card)
     long_side, too_long = _measured(base, pairs, card)
-    plan = training_plan(
-        [pair_ref(pair) for pair_id, pair in pairs.items() if pair_id not in too_long], card.config, **_mercy(card)
-    )
+    trainable = [pair_ref(pair) for pair_id, pair in pairs.items() if pair_id not in too_long]
+    plan = training_plan(trainable, card.config, **_mercy(card)) if pairs else NO_PAIRS
     with database.session() as session:
         runs.store_plan(session, card.id, plan.planned, plan.sha256)
     for note in (*plan.notes, *_too_long_note(too_long, pairs)):

@@ -27,7 +27,7 @@ CHANCE: dict[str, float | None] = {
 """Of a scorer that draws its four log-probabilities at random, one sixth get both of a `group` right."""
 
 TEMPORAL = ("swap", "group", "order", "earlier")
-_SWAPS, _QUESTIONS, _BATCH = 4, 4, 8
+_SWAPS, _QUESTIONS, _BATCH = 4, 4, 16
 _GREEDY = Sampling(input="video", temperature=0.0, repetition_penalty=1.0, max_new_tokens=96)
 
 
@@ -82,21 +82,35 @@ def _order_by_likelihood(
 
     The second video of a group is this one with the same two clips exchanged (as in Vinoground).
     """
+    asked: list[Question] = []
+    captions: list[str] = []
     for watched in batch:
-        rng, n = _rng(material, watched, "swap"), len(watched.events)
-        orders = [_exchanged(n, *sorted(rng.sample(range(n), 2))) for _ in range(_SWAPS)]
-        question = DESCRIBE[4]
-        clean = Question(question, watched.clean)
-        swapped = [Question(question, frames_of(model, material, watched.held_out, order)) for order in orders]
-        true = caption_of(watched.events)
-        false = [caption_of([watched.events[i] for i in order]) for order in orders]
-        asked = [clean] + [clean] * _SWAPS + swapped + swapped
-        values = [float(v.sum()) for v in model.log_probs(asked, [true, *false, *[true] * _SWAPS, *false])]
+        questions, texts = _swapped(model, material, watched)
+        asked += questions
+        captions += texts
+    values = iter(float(v.sum()) for v in model.log_probs(asked, captions))
+    for watched in batch:
+        tt = next(values)
         for k in range(_SWAPS):
-            tt, tf, ft, ff = values[0], values[1 + k], values[1 + _SWAPS + k], values[1 + 2 * _SWAPS + k]
+            tf, ft, ff = next(values), next(values), next(values)
             name = f"{watched.group[:12]}/{k}"
             yield "swap", ItemScore(name, watched.group, float(tt > tf))
             yield "group", ItemScore(name, watched.group, float(tt > tf and ff > ft and tt > ft and ff > tf))
+
+
+def _swapped(model: AskedModel, material: Material, watched: _Watched) -> tuple[list[Question], list[str]]:
+    """The true caption on the true video; then for each swap: false on true, true on false, false on false."""
+    rng, n = _rng(material, watched, "swap"), len(watched.events)
+    question, true = DESCRIBE[4], caption_of(watched.events)
+    clean = Question(question, watched.clean)
+    asked, captions = [clean], [true]
+    for _ in range(_SWAPS):
+        order = _exchanged(n, *sorted(rng.sample(range(n), 2)))
+        other = Question(question, frames_of(model, material, watched.held_out, order))
+        false = caption_of([watched.events[i] for i in order])
+        asked += [clean, other, other]
+        captions += [false, true, false]
+    return asked, captions
 
 
 def _exchanged(n: int, i: int, j: int) -> list[int]:
@@ -121,15 +135,20 @@ def _told(model: AskedModel, material: Material, batch: Sequence[_Watched]) -> I
 
 def _earlier(model: AskedModel, material: Material, batch: Sequence[_Watched]) -> Iterator[tuple[str, ItemScore]]:
     """Which of two events comes earlier, by the likelihood of either answer; named first in the question by lot."""
+    places, asked, answers = [], [], []
     for watched in batch:
         rng = _rng(material, watched, "earlier")
         for k in range(_QUESTIONS):
             first, second = (watched.events[i] for i in sorted(rng.sample(range(len(watched.events)), 2)))
             named = [first, second] if rng.random() < 0.5 else [second, first]
             question = Question(f"Which comes earlier, {named[0]} or {named[1]}?", watched.clean)
-            values = model.log_probs([question, question], [f"{first}.", f"{second}."])
-            right = float(values[0].sum() > values[1].sum())
-            yield "earlier", ItemScore(f"{watched.group[:12]}/{k}", watched.group, right)
+            places.append((watched, k))
+            asked += [question, question]
+            answers += [f"{first}.", f"{second}."]
+    values = iter(float(v.sum()) for v in model.log_probs(asked, answers))
+    for watched, k in places:
+        right = float(next(values) > next(values))
+        yield "earlier", ItemScore(f"{watched.group[:12]}/{k}", watched.group, right)
 
 
 def _content(model: AskedModel, material: Material, batch: Sequence[_Watched]) -> Iterator[tuple[str, ItemScore]]:

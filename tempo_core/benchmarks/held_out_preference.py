@@ -13,7 +13,7 @@ from tempo_core.benchmarks.base import AskedModel, HeldOutVideo, Material, frame
 from tempo_core.errors import TooFew
 from tempo_core.types import ItemScore, PreferencePair, Progress, Question, Report, Score, level_key
 
-_BATCH = 32
+_BATCH = 64
 
 
 class HeldOutPreference:
