@@ -421,6 +421,6 @@ function helpDialog() {
 export default function ({ data, parentElement, setStateValue }) {
   const mount = parentElement.querySelector('.mount');
   const desk = mount.desk || (mount.desk = new Desk(mount));
-  desk.update(data, setStateValue);
+  desk.update(JSON.parse(new TextDecoder().decode(data)), setStateValue);
   return () => { desk.close(); mount.desk = null; };
 }

@@ -7,6 +7,7 @@ arrives; the answer names the tokens that were taken.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ def desk(wanted: PairFilter, pinned: int | None = None) -> None:
     acked = st.session_state.get(_ACKED, {})
     sent = _component(
         key=KEY,
-        data={**data, "acked": acked, "reasons": list(REASONS)},
+        # As bytes: looking through a dict for data frames, Streamlit would load pandas and Arrow (60 MB) for nothing.
+        data=json.dumps({**data, "acked": acked, "reasons": list(REASONS)}).encode(),
         default={"outbox": _NOTHING},
         on_outbox_change=_take_in_callback,
     )

@@ -38,7 +38,7 @@ def review_page(**query: str) -> AppTest:
 def queue_of(app: AppTest) -> dict:
     shown = [component for component in app.get("bidi_component") if component.proto.component_name == "tempo_desk"]
     assert len(shown) == 1
-    return json.loads(shown[0].proto.json)
+    return json.loads(shown[0].proto.bytes)
 
 
 def test_an_empty_studio_says_what_to_do_first(home):
