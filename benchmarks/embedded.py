@@ -1,7 +1,7 @@
 """The embedded demo from an empty folder to a before/after table, timed; with `--controls` the rows beside it.
 
     python benchmarks/embedded.py --json                      one seed: pairs a CPU minute, minutes of the demo, table
-    python benchmarks/embedded.py --controls --seeds 3        every control over three seeds (most of an hour)
+    python benchmarks/embedded.py --controls --seeds 0 1 2    every control over three seeds (hours on two cores)
 
 Seeds change the draws of the model, the order of training and the initial adapters; videos and held-out set stay.
 Intervals are 95 %, by a bootstrap over held-out videos, of the questions of all seeds together.
@@ -12,10 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,6 +36,10 @@ from tempo_core.types import JsonDict, Progress
 
 METRICS = ("swap", "group", "order", "earlier", "recall", "content_questions")
 DEMO = PRESETS["embedded"]
+
+Times = dict[str, dict[str, float]]
+Table = dict[str, dict[str, tuple[float, float, float, int]]]
+"""(value, low, high, n) by row and metric."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ def cpu_s() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def timed(what: str, times: dict[str, dict[str, float]], studio: Studio, payload: Payload) -> JsonDict:
+def timed(what: str, times: Times, studio: Studio, payload: Payload) -> JsonDict:
     wall, cpu = time.perf_counter(), cpu_s()
     result = studio.do(payload)
     times[what] = {"wall_s": time.perf_counter() - wall, "cpu_s": cpu_s() - cpu}
@@ -87,17 +93,19 @@ def timed(what: str, times: dict[str, dict[str, float]], studio: Studio, payload
     return result
 
 
-def make_data(studio: Studio, n_videos: int, seed: int, times: dict[str, dict[str, float]]) -> tuple[int, JsonDict]:
-    """Draw, scan, pair, accept in bulk, freeze; the version and what pairing counted."""
+def make_data(studio: Studio, n_videos: int, seed: int, times: Times) -> int:
+    """Draw, scan, pair, accept in bulk, freeze; the version."""
     timed("draw and scan", times, studio, DrawPayload(n_videos))
-    made = timed(f"pairs, seed {seed}", times, studio, PairPayload(str(EMBEDDED_MODEL), seed=seed, max_new_tokens=96))
+    asked = PairPayload(str(EMBEDDED_MODEL), seed=seed, max_new_tokens=payloads.EMBEDDED_TOKENS)
+    made = timed(f"pairs, seed {seed}", times, studio, asked)
+    times[f"pairs, seed {seed}"]["pairs"] = made["pairs"]
     with studio.database.session() as session:
         bulk.decide(session, studio.person, NO_FILTER, "accepted", token=uuid.uuid4().hex)
         version = datasets.freeze(session, studio.person, f"seed{seed}")
-    return version, made
+    return version
 
 
-def train(studio: Studio, version: int, name: str, config: RunConfig, times: dict[str, dict[str, float]]) -> int:
+def train(studio: Studio, version: int, name: str, config: RunConfig, times: Times) -> int:
     run_id = starting.start_run(
         studio.database, studio.person, config, EMBEDDED_MODEL, version_id=version, name=name, skip_small=True
     )
@@ -119,28 +127,29 @@ def controls(seed: int, n_dpo_steps: int) -> dict[str, RunConfig]:
     }
 
 
-def equal_compute(config: RunConfig, seed: int, times: dict[str, dict[str, float]]) -> RunConfig:
+def equal_compute(config: RunConfig, seed: int, times: Times) -> RunConfig:
     """As many SFT steps as the CPU time of the whole demo buys, by what a step of `sft, equal steps` took."""
     ratio = times[f"demo, seed {seed}"]["cpu_s"] / times[f"sft, equal steps, seed {seed}"]["cpu_s"]
     return replace(config, sft_steps=round((config.sft_steps or 0) * ratio))
 
 
-def table(studio: Studio) -> dict[str, dict[str, tuple[float, float, float, int]]]:
-    """(value, low, high, n) by row and metric; questions of all seeds together, videos as groups."""
+def table(studios: Sequence[Studio]) -> Table:
+    """By row and metric; the questions of all seeds together, held-out videos as groups."""
     found: dict[tuple[str, str], list[tuple[str, float]]] = {}
-    with studio.database.reading() as session:
-        for line in evaluations.table(session, "drawn_world"):
-            row = "base" if line.run_id is None else f"{line.run}: {line.moment}"
-            items = evaluations.items(session, line.id)
-            found.setdefault((row, line.metric), []).extend((i.group, i.correct or 0.0) for i in items)
-    rows: dict[str, dict[str, tuple[float, float, float, int]]] = {}
+    for studio in studios:
+        with studio.database.reading() as session:
+            for line in evaluations.table(session, "drawn_world"):
+                row = "base" if line.run_id is None else f"{line.run}: {line.moment}"
+                items = evaluations.items(session, line.id)
+                found.setdefault((row, line.metric), []).extend((i.group, i.correct or 0.0) for i in items)
+    rows: Table = {}
     for (row, metric), answers in found.items():
         values, groups = [value for _, value in answers], [group for group, _ in answers]
         rows.setdefault(row, {})[metric] = (*statistics.cluster_bootstrap(values, groups, seed=0), len(values))
     return rows
 
 
-def told(rows: dict[str, dict[str, tuple[float, float, float, int]]]) -> str:
+def told(rows: Table) -> str:
     """The table as Markdown."""
     lines = ["| trained by | " + " | ".join(METRICS) + " |", "|---" * (len(METRICS) + 1) + "|"]
     for row in sorted(rows, key=lambda name: (name != "base", name)):
@@ -154,43 +163,52 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--videos", type=int, default=300)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="each gets a folder of its own")
     parser.add_argument("--controls", action="store_true", help="train every control too")
     parser.add_argument("--home", type=Path, help="keep everything in this folder (default: a temporary one)")
+    parser.add_argument("--table", action="store_true", help="only print the table of what lies in --home")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         report(args, args.home or Path(scratch))
 
 
 def report(args: argparse.Namespace, root: Path) -> None:
-    studio, times = Studio.open(root), {}
-    made: JsonDict = {}
-    for seed in range(args.first_seed, args.first_seed + args.seeds):
-        version, made = make_data(studio, args.videos, seed, times)
-        with studio.database.reading() as session:
-            n_dpo_steps = starting.preview(session, version, DEMO, skip_small=True).n_steps
-        chosen = controls(seed, n_dpo_steps)
-        for name in chosen if args.controls else ("demo",):
-            train(studio, version, name, chosen[name], times)
-        if args.controls:
-            config = equal_compute(chosen["sft, equal steps"], seed, times)
-            train(studio, version, "sft, equal compute", config, times)
-    rows = table(studio)
+    times: Times = {}
+    if not args.table:
+        for seed in args.seeds:
+            one_seed(root, seed, args, times)
+    rows = table([Studio.open(home) for home in sorted(root.glob("seed-*"))])
+    figures: JsonDict = {"table": rows, "times": times}
     print(told(rows))
-    first = args.first_seed
-    demo = ["draw and scan", f"pairs, seed {first}", f"demo, seed {first}", f"demo, seed {first}, measured"]
-    figures = {
-        "pairs_per_cpu_minute": 60 * made["pairs"] / times[f"pairs, seed {first + args.seeds - 1}"]["cpu_s"],
-        "demo_minutes": sum(times[step]["wall_s"] for step in demo if step in times) / 60,
-        "pairs": made["pairs"],
-        "table": rows,
-        "times": times,
-    }
-    print(f"pairs per CPU minute: {figures['pairs_per_cpu_minute']:.0f}")
-    print(f"minutes of the demo: {figures['demo_minutes']:.1f}")
+    if times:
+        first = args.seeds[0]
+        demo = ["draw and scan", f"pairs, seed {first}", f"demo, seed {first}", f"demo, seed {first}, measured"]
+        figures["demo_minutes"] = sum(times[step]["wall_s"] for step in demo) / 60
+        pairing = times[f"pairs, seed {first}"]
+        figures["pairs_per_cpu_minute"] = 60 * pairing["pairs"] / pairing["cpu_s"]
+        print(f"pairs per CPU minute: {figures['pairs_per_cpu_minute']:.0f}")
+        print(f"minutes of the demo: {figures['demo_minutes']:.1f}")
     if args.json:
         print(json.dumps(figures))
+
+
+def one_seed(root: Path, seed: int, args: argparse.Namespace, times: Times) -> None:
+    """Pairs, training and measures of one seed in its own home; drawn videos and their scans are taken over."""
+    home = root / f"seed-{seed}"
+    for before in sorted(root.glob("seed-*")):
+        if before != home and not home.exists():
+            for part in ("media", "cache"):
+                shutil.copytree(before / part, home / part)
+    studio = Studio.open(home)
+    version = make_data(studio, args.videos, seed, times)
+    with studio.database.reading() as session:
+        n_dpo_steps = starting.preview(session, version, DEMO, skip_small=True).n_steps
+    chosen = controls(seed, n_dpo_steps)
+    for name in chosen if args.controls else ("demo",):
+        train(studio, version, name, chosen[name], times)
+    if args.controls:
+        config = equal_compute(chosen["sft, equal steps"], seed, times)
+        train(studio, version, "sft, equal compute", config, times)
 
 
 if __name__ == "__main__":
