@@ -152,7 +152,8 @@ class Worker:
                 cwd=ROOT,
                 env=os.environ
                 | {processes.TICKET: f"{job.id}.{job.attempt}.{job.token}", "TEMPO_HOME": str(self.home.root)}
-                | {"PYTHONUNBUFFERED": "1"}
+                # Notices of the libraries to each other would fill the log that people read.
+                | {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore::FutureWarning"}
                 | _devices(slot),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
