@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen
 
+from tempo_core.video_llms import checkpoints, tiny_scores
 from tempo_core.video_llms import tiny_lessons as lessons
 from tempo_core.video_llms import tiny_parts as parts
-from tempo_core.video_llms import tiny_scores
 from tempo_core.video_llms import tiny_shots as shots
 
 N_CLIPS = (4, 8, 16)
@@ -238,6 +238,7 @@ def save(making: Making, model: Any, base: dict[int, dict[str, float]], out: Pat
         "log": making.lines,
     }
     (out / "base.json").write_text(json.dumps(record, indent=1) + "\n")
+    checkpoints.write_manifest(out)
 
 
 def _shown(values: dict[str, float]) -> str:
