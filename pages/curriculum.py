@@ -12,33 +12,33 @@ from db.pair_filters import PairFilter
 from jobs import starting
 from jobs.payloads import ExportPayload
 from tempo_core import curriculum
-from tempo_core.errors import TempoError
 from tempo_core.recipes import PACINGS, PRESETS
 from ui import charts, state
 from ui.acting import queue, telling, work
-from ui.palette import level_word, palette
+from ui.palette import palette
 from ui.text import escaped
 
 BINS = 40
 FORMATS = {"ms_swift": "ms-swift JSONL", "hub": "Hugging Face parquet"}
+WHICH = {"accepted": "accepted pairs", "all": "all that passed the filters"}
+AXES = {"measured": "measured difficulty", "paper": "nominal r, as in the paper"}
+BEGINS = ("Medium", "Hard", "Hardest")
 Cuts = tuple[float, float, float]
 
 
 def _thresholds() -> tuple[str, Cuts]:
-    """The axis and where levels 2, 3 and 4 begin; crossing sliders are refused with a sentence."""
+    """The axis and where levels 2, 3 and 4 begin, kept in the address; crossing sliders are refused."""
     axis = st.segmented_control(
-        "What orders the pairs", ["measured", "paper"], default="measured", key="axis",
-        help="measured: difficulty of the plan, compared inside each kind. paper: the nominal magnitude r.",
+        "Order pairs by", list(AXES), default="measured", key="axis", bind="query-params", required=True,
+        format_func=AXES.__getitem__, help="Measured: how far the plan disturbs the order, compared inside each kind.",
     ) or "measured"  # fmt: skip
     if axis == "paper":
-        st.caption("Level 1 = r16, 2 = r8, 3 = r4, 4 = r2.")
+        st.caption("Level 1 = r16, 2 = r8, 3 = r4, 4 = r2: the stronger the disturbance, the easier the pair.")
         return axis, (0.25, 0.5, 0.75)
-    columns = st.columns(3)
+    st.caption("Percentiles inside each kind: what lies left of the first slider is level 1, easy.")
     cuts = [
-        column.slider(f"{word} begins at percentile", 0, 100, default, 1, format="%d %%", key=f"cut{i}") / 100
-        for i, (column, word, default) in enumerate(
-            zip(columns, ("Medium", "Hard", "Hardest"), (25, 50, 75), strict=True)
-        )
+        column.slider(f"{word} begins at", 0, 100, default, format="%d %%", key=f"cut{i}", bind="query-params") / 100
+        for column, i, word, default in zip(st.columns(3, gap="large"), (2, 3, 4), BEGINS, (25, 50, 75), strict=True)
     ]
     curriculum.Thresholds(*cuts)  # says what is wrong with them
     return axis, (cuts[0], cuts[1], cuts[2])
@@ -50,26 +50,30 @@ def _levels(axis: str, cuts: Cuts, wanted: PairFilter) -> None:
         per_level = difficulties.per_level(session, cuts, axis, wanted)
         bins = difficulties.histogram(session, BINS, wanted)
         raw = difficulties.raw_thresholds(session, cuts)
-    figures = charts.histogram(bins, raw, palette(st.context.theme.type))
-    for column, (kind, figure) in zip(st.columns(max(1, len(figures))), figures.items(), strict=False):
-        column.plotly_chart(figure, key=f"hist_{kind}")
-    rows = [
-        {"kind": kind, **{f"{i} {level_word(i)}": n for i, n in enumerate(counts, start=1)}, "all": sum(counts)}
-        for kind, counts in per_level.items()
-    ]
-    st.dataframe(rows, hide_index=True)
-    empty = [i for i in (1, 2, 3, 4) if sum(counts[i - 1] for counts in per_level.values()) == 0]
-    for level in empty:
-        st.warning(f"Level {level} ({level_word(level)}) holds no pair; a run would skip it.")
+    colours, names = palette(st.context.theme.type), charts.level_names(axis)
+    if axis == "paper":
+        st.plotly_chart(charts.by_level(per_level, names, colours), key="by_level")
+    else:
+        figures = charts.histogram(bins, raw, colours)
+        for column, (kind, figure) in zip(st.columns(max(1, len(figures))), figures.items(), strict=False):
+            column.plotly_chart(figure, key=f"hist_{kind}")
+    st.dataframe(
+        [{"kind": kind, **{names[i]: n for i, n in enumerate(counts, 1)}, "all": sum(counts)}
+         for kind, counts in per_level.items()],
+        hide_index=True,
+    )  # fmt: skip
+    for level, name in names.items():
+        if not any(counts[level - 1] for counts in per_level.values()):
+            st.warning(f"Level {escaped(name)} holds no pair; a run would skip it.", icon=":material/warning:")
 
 
 def _freeze(axis: str, cuts: Cuts, n_accepted: int) -> None:
     with st.form("freeze", border=True):
         st.markdown(f"**Freeze** the {n_accepted:,} accepted pairs with these levels. Training reads nothing else.")
-        left, middle, right = st.columns(3)
-        name = left.text_input("Name", "demo")
-        share = middle.slider("Held out for evaluation", 0, 50, 20, 5, format="%d %% of the videos")
-        seed = right.number_input("Seed", 0, 2**31 - 1, 0)
+        left, middle, right = st.columns(3, gap="large")
+        name = left.text_input("Name", "demo", key="freeze_name")
+        share = middle.slider("Videos held out for evaluation", 0, 50, 20, 5, format="%d %%", key="freeze_share")
+        seed = right.number_input("Seed", 0, 2**31 - 1, 0, key="freeze_seed")
         if st.form_submit_button("Freeze", type="primary", disabled=n_accepted == 0):
             with telling():
                 with state.database().session() as session:
@@ -77,71 +81,78 @@ def _freeze(axis: str, cuts: Cuts, n_accepted: int) -> None:
                         session, state.person(), name.strip() or "demo", held_out_share=share / 100, seed=int(seed),
                         thresholds=cuts, axis=axis,
                     )  # fmt: skip
-                    card = datasets.get(session, version)
-                st.success(f"{escaped(card.name)} {card.number}: {card.n_pairs:,} pairs, {card.n_held_out:,} held out")
+                st.session_state["frozen"] = st.session_state["version"] = version
+                st.rerun()
 
 
-def _versions(frozen: list[DatasetCard]) -> None:
+def _versions(frozen: dict[int, DatasetCard]) -> None:
     st.subheader("Frozen versions")
+    if (new := frozen.get(st.session_state.pop("frozen", 0))) is not None:
+        told = f"{new.n_pairs:,} pairs from {new.n_videos:,} videos, {new.n_held_out:,} of them held out."
+        st.success(f"Frozen as {escaped(new.name)} {new.number:d}: {told}", icon=":material/lock:")
     st.dataframe(
         [
             {"version": f"{v.name} {v.number}", "pairs": v.n_pairs, "held out": v.n_held_out, "videos": v.n_videos,
-             "content hash": v.content_sha256[:16], "by": v.by}
-            for v in frozen
+             "levels by": v.criteria.get("level_axis"), "content hash": v.content_sha256[:16], "by": v.by}
+            for v in frozen.values()
         ],
         hide_index=True,
     )  # fmt: skip
-    left, middle, right = st.columns([3, 2, 2], vertical_alignment="bottom")
-    chosen = left.selectbox("Version", frozen, format_func=lambda v: escaped(f"{v.name} {v.number}"))
-    form = middle.selectbox("Format", list(FORMATS), format_func=FORMATS.__getitem__)
-    if right.button("Export", icon=":material/download:"):
-        queue(ExportPayload(chosen.id, form))
+    left, middle, right = st.columns([3, 3, 2], vertical_alignment="bottom")
+    named = {number: f"{v.name} {v.number}" for number, v in frozen.items()}
+    chosen = left.selectbox("Version", list(frozen), format_func=named.__getitem__, key="version")
+    form = middle.selectbox("Export as", list(FORMATS), format_func=FORMATS.__getitem__)
+    if right.button("Export", icon=":material/download:", width="stretch"):
+        queue(ExportPayload(chosen, form))
     work("export")
     with state.database().reading() as session:
-        made = artifacts.listing(session, "export", dataset_version_id=chosen.id)
+        made = artifacts.listing(session, "export", dataset_version_id=chosen)
     for artifact in made:
-        name = escaped(artifact.rel_path.rpartition("/")[2])
-        st.link_button(f"Download {name}", state.sign("exports", artifact.id), icon=":material/download:")
-    _preview(chosen)
+        name = artifact.rel_path.rpartition("/")[2]
+        st.link_button(f"Download {escaped(name)}", state.sign("exports", artifact.id), icon=":material/download:")
+    _preview(frozen[chosen])
 
 
 def _preview(version: DatasetCard) -> None:
     """What a run would train when: the same function that training uses."""
-    left, right = st.columns(2)
-    preset = left.selectbox("Preset", list(PRESETS))
-    pacing = right.selectbox("Order", PACINGS, PACINGS.index(PRESETS[preset].pacing))
+    left, right, _ = st.columns([3, 3, 2])
+    preset = left.selectbox("Preset", list(PRESETS), list(PRESETS).index("embedded"))
+    pacing = right.selectbox("Order of levels", PACINGS, PACINGS.index(PRESETS[preset].pacing), key=f"order_{preset}")
     config = replace(PRESETS[preset], pacing=pacing)
+    names = charts.level_names(str(version.criteria.get("level_axis")))
     with telling(), state.database().reading() as session:
         plan = starting.preview(session, version.id, config)
-        st.plotly_chart(charts.shares(curriculum.steps_of_share(plan), palette(st.context.theme.type)), key="shares")
+        of_level = curriculum.steps_of_share(plan)
+        st.plotly_chart(charts.shares(of_level, names, palette(st.context.theme.type)), key="shares")
+        steps = "step" if plan.n_steps == 1 else "steps"
         stages = ", then ".join(stage.name for stage in plan.stages)
-        st.caption(f"{plan.n_steps} steps of {config.pairs_per_step} pairs; stages: {stages}")
+        st.caption(f"{plan.n_steps:,} {steps} of {config.pairs_per_step:,} pairs; stages: {escaped(stages)}")
         for note in plan.notes:
             st.caption(escaped(note))
 
 
 def main() -> None:
     st.title("Curriculum")
+    st.caption("Where easy ends and hard begins, and the frozen version that a run reads.")
     with state.database().reading() as session:
         counts, frozen = pairs.counts(session), datasets.listing(session)
     n_accepted = counts.status.get("accepted", 0)
     if counts.total == 0:
         st.info("No pairs yet. Make some on the pairs page.", icon=":material/stairs_2:")
+        st.page_link("pages/pairs.py", label="Open Pairs", icon=":material/arrow_forward:")
         return
-    which = st.segmented_control("Pairs", ["accepted", "all that passed the filters"], default="accepted", key="of")
-    wanted = PairFilter(status="accepted") if which == "accepted" else PairFilter()
-    try:
+    which = st.segmented_control("Show", list(WHICH), default="accepted", required=True, format_func=WHICH.__getitem__,
+                                 key="of")  # fmt: skip
+    with telling():
         axis, cuts = _thresholds()
-    except TempoError as error:
-        st.error(escaped(str(error)))
-        return
-    if which == "accepted" and n_accepted == 0:
-        st.info("Nothing is accepted yet. Review some pairs, or accept a filter in bulk.", icon=":material/compare:")
-    else:
-        _levels(axis, cuts, wanted)
-    _freeze(axis, cuts, n_accepted)
+        if which == "accepted" and n_accepted == 0:
+            st.info("Nothing is accepted yet. Review some pairs, or accept a filter in bulk on the pairs page.",
+                    icon=":material/compare:")  # fmt: skip
+        else:
+            _levels(axis, cuts, PairFilter(status="accepted") if which == "accepted" else PairFilter())
+        _freeze(axis, cuts, n_accepted)
     if frozen:
-        _versions(frozen)
+        _versions({version.id: version for version in frozen})
 
 
 main()

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
 
 from db import timelines, videos
-from db.videos import VideoCard
+from db.videos import FunnelStep, VideoCard
 from jobs.payloads import DrawPayload, ScanPayload
 from tempo_core.errors import TempoError
-from ui import charts, state
-from ui.acting import queue, telling, work
+from ui import charts, rules, state, tables
+from ui.acting import asked_id, queue, telling, work
 from ui.palette import palette
-from ui.rules import RULES, SLIDERS, told
+from ui.strip import clip_strip
 from ui.text import escaped
 
 PAGE = 50
 
 
-def _add() -> None:
+def _add(empty: bool) -> None:
     """Choose a folder, or draw videos."""
-    folder, drawn = st.columns(2, gap="large")
-    with folder.form("scan", border=True):
-        st.markdown("**Your own videos**: a folder on this machine. The files stay where they are.")
-        named = st.text_input("Folder", placeholder="/data/videos")
-        if st.form_submit_button("Scan", type="primary"):
-            with telling():
-                queue(ScanPayload(_folder(named)))
-    with drawn.form("draw", border=True):
-        st.markdown("**The drawn world**: small videos whose order of events is known. Needs no download.")
-        n_videos = st.number_input("Videos", 1, 5000, 300, step=50)
-        if st.form_submit_button("Draw and scan"):
-            queue(DrawPayload(int(n_videos)))
+    with st.expander("Add videos", icon=":material/add_circle:", expanded=empty):
+        folder, drawn = st.columns(2, gap="large")
+        with folder.form("scan", border=False):
+            st.markdown("**Your own videos**: a folder on this machine. The files stay where they are.")
+            named = st.text_input("Folder", placeholder="/data/videos")
+            if st.form_submit_button("Scan", type="primary"):
+                with telling():
+                    queue(ScanPayload(_folder(named)))
+        with drawn.form("draw", border=False):
+            st.markdown("**The drawn world**: small videos whose order of events is known. No download.")
+            n_videos = st.number_input("Videos", 1, 5000, 300, step=50)
+            if st.form_submit_button("Draw and scan"):
+                queue(DrawPayload(int(n_videos)))
 
 
 def _folder(named: str) -> str:
@@ -47,57 +48,53 @@ def _folder(named: str) -> str:
 def _thresholds() -> None:
     """Sliders that re-judge every video from what was measured; nothing is decoded again."""
     with st.expander("Thresholds", icon=":material/tune:"), st.form("thresholds", border=False):
-        st.caption("The paper's values are the defaults. Judging again takes no decoding.")
+        st.caption("The defaults are the paper's. Judging again decodes nothing: it takes what the scan measured.")
         columns = st.columns(4)
         chosen = {
-            name: columns[i % 4].slider(label, low, high, default, step, help=about)
-            for i, (name, label, low, high, default, step, about) in enumerate(SLIDERS)
+            name: float(columns[i % 4].slider(label, low, high, default, step, help=about, key=f"limit_{name}"))
+            for i, (name, label, low, high, default, step, about) in enumerate(rules.SLIDERS)
         }
         if st.form_submit_button("Judge all videos again"):
-            with state.database().reading() as session:
-                places = videos.libraries(session)
-            for _, name, root in places:
-                queue(ScanPayload(str(root), name, {key: float(value) for key, value in chosen.items()}))
+            with telling():
+                rules.check(chosen)
+                with state.database().reading() as session:
+                    places = videos.libraries(session)
+                queue(*(ScanPayload(str(root), name, chosen) for _, name, root in places))
 
 
-def _table() -> int | None:
+def _which(steps: Sequence[FunnelStep]) -> str:
+    """All, kept, or those that fell at one rule; in the address."""
+    n_found, n_kept = steps[0].remaining, steps[-1].remaining
+    names = {"all": f"all {n_found:,}", "kept": f"kept {n_kept:,}"}
+    names |= {s.code: f"{rules.LEFT_OUT.get(s.code, s.code)} {s.left_out:,}" for s in steps if s.left_out}
+    shown = st.pills(
+        "Show", list(names), default="all", required=True, format_func=lambda code: escaped(names[code]),
+        key="show", bind="query-params", on_change=tables.first_page, args=("videos",), label_visibility="collapsed",
+    )  # fmt: skip
+    return shown or "all"
+
+
+def _table(which: str) -> int | None:
     """The videos; the id of the one that was chosen."""
-    which = st.segmented_control("Show", ["all", "kept", "left out", "refused"], default="all", key="which")
-    after = st.session_state.get("library_after", 0)
+    asked = {"all": {}, "kept": {"kept": True}, videos.UNREADABLE: {"status": "corrupt"}}.get(which, {"rule": which})
+    start = tables.after("videos") or 0
     with state.database().reading() as session:
-        found = videos.listing(session, after_id=after, limit=PAGE, **_asked(which or "all"))
-    picked = st.dataframe(
-        [_row(card) for card in found],
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        key=f"videos{which}{after}",
-    )
-    back, on, _ = st.columns([1, 1, 6])
-    if after and back.button("First page"):
-        st.session_state["library_after"] = 0
-        st.rerun()
-    if len(found) == PAGE and on.button("Next page"):
-        st.session_state["library_after"] = found[-1].id
-        st.rerun()
-    rows = picked["selection"]["rows"]
-    return found[rows[0]].id if rows and rows[0] < len(found) else None
+        found = videos.listing(session, after_id=start, limit=PAGE, **asked)
+    settings = {"why": st.column_config.TextColumn(width="large"), "seconds": _number("%.1f")}
+    picked = tables.chosen([_row(card) for card in found], f"videos_{which}_{start}", column_config=settings)
+    tables.turn("videos", found[-1].id if len(found) == PAGE else None)
+    return None if picked is None else found[picked].id
 
 
-def _asked(which: str) -> dict[str, object]:
-    return {
-        "all": {},
-        "kept": {"kept": True},
-        "left out": {"kept": False, "status": "ok"},
-        "refused": {"kept": False},
-    }[which]
+def _number(form: str) -> object:
+    return st.column_config.NumberColumn(format=form)
 
 
 def _row(card: VideoCard) -> dict[str, object]:
     if card.status != "ok":
         verdict, why = "refused", f"{card.reason}: {card.message}"
     elif card.left_out_by:
-        verdict, why = "left out", told(card.left_out_by, card.left_out_value, card.limit)
+        verdict, why = "left out", rules.told(card.left_out_by, card.left_out_value, card.limit)
     else:
         verdict, why = "kept", ""
     return {
@@ -109,37 +106,43 @@ def _row(card: VideoCard) -> dict[str, object]:
 def _detail(video_id: int) -> None:
     """One video: its clips as a strip, and every rule with its value."""
     with telling(), state.database().reading() as session:
-        card, timeline = videos.get(session, video_id), timelines.current(session, video_id)
+        card, stored = videos.get(session, video_id), timelines.current(session, video_id)
         st.subheader(escaped(card.name))
-        if timeline is None:
+        if stored is None:
             st.text(card.message or "Nothing was measured.")
             return
-        strip = state.sign("sprites", timeline.id)
-        st.markdown(f"![clips in order]({strip})") if timeline.n_clips else None
-        st.caption(f"{timeline.n_clips} clips in {timeline.n_groups} groups of look-alike shots, in their true order")
-        st.dataframe(
-            [asdict(rule) | {"rule": RULES.get(rule.code, rule.code)} for rule in timeline.rules],
-            hide_index=True,
-            column_order=("rule", "passed", "value", "limit"),
-        )
+        groups = f"{stored.n_groups:,} groups of look-alike shots"
+        st.caption(f"{stored.n_clips:,} clips in {groups}, in their true order. The number is the clip's place.")
+        if stored.timeline:
+            clip_strip(stored.id, stored.timeline, f"strip{stored.id}")
+        checked = [{"rule": rules.RULES.get(r.code, r.code), "passed": r.passed, "value": r.value, "limit": r.limit}
+                   for r in stored.rules]  # fmt: skip
+        st.dataframe(checked, hide_index=True, column_config={name: _number("%.2f") for name in ("value", "limit")})
 
 
 def main() -> None:
     st.title("Library")
+    st.caption("Every video is kept, or left out with the rule and the value that it measured.")
     work("draw", "scan")
     with state.database().reading() as session:
         steps = videos.funnel(session)
-    if steps[0].remaining == 0:
+    empty = steps[0].remaining == 0
+    if empty:
         st.info("No videos yet. Scan a folder, or draw the embedded world.", icon=":material/video_library:")
-    _add()
-    if steps[0].remaining:
-        named = [(RULES.get(step.code, step.code), step.left_out, step.remaining) for step in steps]
-        st.plotly_chart(charts.funnel(named, palette(st.context.theme.type)), key="funnel")
-        _thresholds()
-        asked = st.query_params.get("video", "")
-        chosen = _table()
-        if chosen is not None or asked.isdigit():
-            _detail(chosen if chosen is not None else int(asked))
+    _add(empty)
+    if empty:
+        return
+    named = [(rules.RULES.get(step.code, step.code), step.left_out, step.remaining) for step in steps]
+    st.plotly_chart(charts.funnel(named, palette(st.context.theme.type)), key="funnel")
+    _thresholds()
+    chosen = _table(_which(steps))
+    if chosen is not None:
+        st.query_params["video"] = str(chosen)
+    asked = asked_id("video")
+    if asked is not None:
+        _detail(asked)
+    else:
+        st.caption("Choose a row to see its clips and what every rule measured.")
 
 
 main()

@@ -23,6 +23,7 @@ from ui.text import escaped, untrusted
 PAGE = 50
 TOKENS = 512
 ORDERS = {"id": "as they were made", "hardest": "hardest first"}
+VERDICTS = (("accepted", "Accept"), ("rejected", "Reject"))
 DONE = {"accepted": "accepted", "rejected": "rejected"}
 
 
@@ -57,8 +58,8 @@ def _bulk(wanted: PairFilter, n_pending: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.page_link("pages/review.py", label="Review one by one", icon=":material/compare:",
                      query_params=wanted.with_status(None).as_query())  # fmt: skip
-        for verdict, words in (("accepted", "Accept"), ("rejected", "Reject")):
-            if st.button(f"{words:s} all {n_pending:,} pending", disabled=n_pending == 0, key=f"bulk_{verdict}"):
+        for verdict, words in VERDICTS:
+            if st.button(f"{words} all {n_pending:,} pending", disabled=n_pending == 0, key=f"bulk_{verdict}"):
                 st.session_state["bulk_asked"] = verdict
         if (last := st.session_state.get("bulk_done")) and st.button(
             f"Undo: {last[1]:,} {DONE[last[2]]}", icon=":material/undo:", key="bulk_undo"
@@ -123,8 +124,8 @@ def _detail(pair_id: int) -> None:
             st.subheader(f"Pair {card.id:,}")
             st.page_link("pages/review.py", label="Open in review", icon=":material/compare:",
                          query_params={"pair": str(card.id)})  # fmt: skip
-        level = f", level {card.level:d} {level_word(card.level)}" if card.level else ""
-        st.caption(escaped(f"{card.video_name}: {card.kind} r{card.magnitude}, {card.status}") + level)
+        level = f", level {card.level} {level_word(card.level)}" if card.level else ""
+        st.caption(escaped(f"{card.video_name}: {card.kind} r{card.magnitude}, {card.status}{level}"))
         if card.plan is not None and card.timeline_id is not None:
             clip_strip(card.timeline_id, card.timeline, f"order{card.id}", card.plan.order)
         _texts(card)
@@ -135,7 +136,7 @@ def _detail(pair_id: int) -> None:
 
 
 def _texts(card: PairCard) -> None:
-    left, right = st.columns(2, gap="large", border=True)
+    left, right = st.columns(2, border=True)
     with left:
         st.caption("chosen: the response to the clean order")
         untrusted(card.final_chosen)

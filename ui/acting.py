@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,14 +35,30 @@ def telling() -> Iterator[None]:
         st.error(escaped(str(error), longest=1500), icon=":material/error:")
 
 
-def queue(payload: Payload) -> int | None:
-    """Queue work for the person on this page, with a worker to do it; the job's id, or None if it was refused."""
-    with telling():
-        job_id = launch.enqueue(state.database(), payload, state.person())
-        launch.ensure_worker(state.database(), state.home())
-        st.toast("Queued.", icon=":material/schedule:")
-        return job_id
+def asked_id(name: str) -> int | None:
+    """The whole number that the address names, or None; one that is no number is told."""
+    asked = st.query_params.get(name, "")
+    if not asked:
+        return None
+    if asked.isascii() and asked.isdigit() and len(asked) < 16:
+        return int(asked)
+    st.warning(f"There is no {escaped(name)} {escaped(asked)}.")
     return None
+
+
+def queue(*payloads: Payload) -> None:
+    """Queue work for the person on this page, with a worker to do it, and draw the page again to show it."""
+    with telling():
+        for payload in payloads:
+            launch.enqueue(state.database(), payload, state.person())
+        start_worker()
+        st.rerun()
+
+
+def start_worker() -> None:
+    """See to it that a worker lives. `TEMPO_WORKER=0`: somebody else does."""
+    if os.environ.get("TEMPO_WORKER") != "0":
+        launch.ensure_worker(state.database(), state.home())
 
 
 def open_jobs(*kinds: str) -> tuple[Job, ...]:
@@ -63,8 +80,8 @@ def last_run(*kinds: str) -> None:
     with state.database().reading() as session:
         newest = jobs.latest(session, 1, kinds=kinds)
     if newest and newest[0].state == "failed":
-        said = escaped(newest[0].error or "", longest=1500)
-        st.error(f"The last {newest[0].kind} job failed: {said}", icon=":material/error:")
+        doing, said = WORDS.get(newest[0].kind, "work"), escaped(newest[0].error or "", longest=1500)
+        st.error(f"The last job ({escaped(doing)}) failed: {said}", icon=":material/error:")
 
 
 @st.fragment(run_every=1.5)
@@ -75,9 +92,10 @@ def _live(kinds: tuple[str, ...]) -> None:
     for job in running:
         left, right = st.columns([6, 1], vertical_alignment="center")
         waiting = "waiting: " if job.state == "queued" else ""
-        said = escaped(job.progress_text or "") if job.state == "running" else ""
-        left.progress(min(1.0, max(0.0, job.progress or 0.0)), f"{waiting}{WORDS.get(job.kind, job.kind)}  {said}")
+        said = (job.progress_text or "starting") if job.state == "running" else ""
+        told = escaped(f"{waiting}{WORDS.get(job.kind, job.kind)}  {said}")
+        left.progress(min(1.0, max(0.0, job.progress or 0.0)), told)
         stopping = job.cancel_requested
         if right.button("Stopping" if stopping else "Stop", key=f"stop{job.id}", disabled=stopping):
             launch.cancel(state.database(), job.id)
-            st.rerun(scope="fragment")
+            st.rerun()

@@ -1,6 +1,6 @@
 """Plotly figures from plain values. No Streamlit here: a figure can be tested and saved without a page.
 
-Colour is never the only cue: levels also differ by dash and are named at the end of their line.
+Colour is never the only cue: levels also differ by dash and carry their number at the end of their line.
 """
 
 from __future__ import annotations
@@ -10,16 +10,26 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from ui.palette import LEVEL_DASHES, Palette, level_word
+from ui.palette import LEVEL_DASHES, LEVEL_WORDS, Palette
 
 Series = Sequence[tuple[int, float | None]]
 
+LEVELS = (1, 2, 3, 4)
+GREY = "#8793a3"
 _LAYOUT = {
     "margin": {"l": 8, "r": 8, "t": 36, "b": 8},
     "height": 280,
-    "legend": {"orientation": "h", "y": -0.25},
+    "legend": {"orientation": "h", "y": -0.24, "x": 0, "itemwidth": 30, "font": {"size": 11}, "title": {"text": ""}},
     "font": {"size": 13},
+    "title": {"font": {"size": 15}, "x": 0, "xref": "container"},
 }
+
+
+def level_names(axis: str = "measured") -> dict[int, str]:
+    """What the levels are called: "1 easy" .. "4 hardest", or by their r on the paper's axis."""
+    if axis == "paper":
+        return {1: "r16 easy", 2: "r8 medium", 3: "r4 hard", 4: "r2 hardest"}
+    return {level: f"{level} {word}" for level, word in LEVEL_WORDS.items()}
 
 
 def funnel(steps: Sequence[tuple[str, int, int]], palette: Palette) -> go.Figure:
@@ -29,15 +39,17 @@ def funnel(steps: Sequence[tuple[str, int, int]], palette: Palette) -> go.Figure
         go.Bar(
             y=names,
             x=[remaining for _, _, remaining in steps],
-            text=[f"{remaining}" + (f" (−{left_out})" if left_out else "") for _, left_out, remaining in steps],
-            textposition="auto",
+            text=[f" {remaining:,}" + (f"   −{left_out:,}" if left_out else "") for _, left_out, remaining in steps],
+            textposition="outside",
+            cliponaxis=False,
             orientation="h",
             marker_color=palette.levels[2],
             hovertemplate="%{y}: %{text}<extra></extra>",
         )
     )
-    figure.update_layout(_LAYOUT, height=60 + 34 * len(names), xaxis_title="videos that remain")
-    figure.update_yaxes(autorange="reversed")
+    figure.update_layout(_LAYOUT, height=44 + 30 * len(names), margin={"l": 8, "r": 70, "t": 8, "b": 8}, bargap=0.35)
+    figure.update_yaxes(autorange="reversed", ticksuffix="  ")
+    figure.update_xaxes(visible=False)
     return figure
 
 
@@ -50,17 +62,19 @@ def histogram(
         width = 1 / len(bins)
         centres = [(i + 0.5) * width for i in range(len(bins))]
         figure = go.Figure()
-        for level in (1, 2, 3, 4):
+        for level in LEVELS:
             ours = [i for i, centre in enumerate(centres) if _level(centre, cuts.get(kind, ())) == level and bins[i]]
             figure.add_bar(
                 x=[centres[i] for i in ours],
                 y=[bins[i] for i in ours],
-                width=width,
+                width=width * 0.9,
                 marker_color=palette.levels[level],
-                name=f"{level} {level_word(level)}",
+                name=level_names()[level],
+                hovertemplate="difficulty %{x:.2f}: %{y} pairs<extra></extra>",
             )
-        figure.update_layout(_LAYOUT, title=kind, barmode="stack", height=240, xaxis_range=[0, 1])
-        figure.update_xaxes(title="measured difficulty (1 = hard)")
+        figure.update_layout(_LAYOUT, title_text=kind, barmode="stack", height=240, xaxis_range=[0, 1])
+        figure.update_xaxes(title="difficulty, 1 = hard", title_standoff=4)
+        figure.update_layout(legend_y=-0.38)
         figures[kind] = figure
     return figures
 
@@ -69,42 +83,61 @@ def _level(difficulty: float, cuts: Sequence[float]) -> int:
     return 1 + sum(difficulty >= cut for cut in cuts)
 
 
-def shares(of_level: Mapping[str, Sequence[float]], palette: Palette) -> go.Figure:
-    """Share of each level in every step of the training plan."""
+def by_level(counts: Mapping[str, Sequence[int]], names: Mapping[int, str], palette: Palette) -> go.Figure:
+    """Pairs of each kind on levels 1..4, beside each other."""
     figure = go.Figure()
-    for key, values in of_level.items():
-        level = int(key[1:]) if key[1:].isdigit() else None
-        figure.add_scatter(
-            x=list(range(1, len(values) + 1)),
-            y=list(values),
-            stackgroup="levels",
-            mode="lines",
-            line={"width": 0.5, "color": palette.levels[level] if level else "#888888", "shape": "hv"},
-            name=f"{level} {level_word(level)}" if level else "imported",
-        )
-    figure.update_layout(_LAYOUT, title="what would train when", yaxis_range=[0, 1], yaxis_tickformat=".0%")
-    figure.update_xaxes(title="step")
+    for level in LEVELS:
+        numbers = [of_level[level - 1] for of_level in counts.values()]
+        figure.add_bar(x=list(counts), y=numbers, text=numbers, marker_color=palette.levels[level], name=names[level])
+    figure.update_layout(_LAYOUT, barmode="group", height=240, yaxis_title="pairs")
     return figure
 
 
-def curves(title: str, of_level: Mapping[str, Series], palette: Palette, smooth: int = 1) -> go.Figure:
-    """One line per level over the steps; `smooth` averages over as many neighbouring steps."""
+def shares(of_level: Mapping[str, Sequence[float]], names: Mapping[int, str], palette: Palette) -> go.Figure:
+    """Share of each level in every step of the training plan."""
     figure = go.Figure()
-    for key, points in sorted(of_level.items()):
-        level = int(key[1:]) if key[1:].isdigit() else None
+    for key, values in of_level.items():
+        level = _level_of(key)
+        figure.add_bar(
+            x=list(range(1, len(values) + 1)),
+            y=list(values),
+            marker={"color": palette.levels[level] if level else GREY, "line": {"width": 0}},
+            name=names[level] if level else key,
+            hovertemplate="step %{x}: %{y:.0%}",
+        )
+    figure.update_layout(_LAYOUT, title_text="What would train when", yaxis_range=[0, 1], yaxis_tickformat=".0%")
+    figure.update_layout(barmode="stack", bargap=0, height=240)
+    figure.update_xaxes(title="step", title_standoff=4)
+    return figure
+
+
+def _level_of(key: str) -> int | None:
+    return int(key[1:]) if key[:1] == "l" and key[1:].isdigit() else None
+
+
+def curves(
+    title: str, of_key: Mapping[str, Series], palette: Palette, smooth: int = 1, names: Mapping[int, str] | None = None
+) -> go.Figure:
+    """One line per level (or other key) over the steps; `smooth` averages over as many neighbouring steps."""
+    figure = go.Figure()
+    for number, (key, points) in enumerate(sorted(of_key.items())):
+        level = _level_of(key)
+        values = _smoothed([value for _, value in points], smooth)
+        colour = palette.levels[level or 1 + number % 4] if key != "imported" else GREY
         figure.add_scatter(
             x=[step for step, _ in points],
-            y=_smoothed([value for _, value in points], smooth),
-            mode="lines",
-            line={
-                "color": palette.levels[level] if level else palette.levels[2],
-                "dash": LEVEL_DASHES[level] if level else "solid",
-                "width": 2,
-            },
-            name=f"{level} {level_word(level)}" if level else key,
+            y=values,
+            mode="lines+markers" if len(points) == 1 else "lines",
+            line={"color": colour, "dash": LEVEL_DASHES[level or 1 + number % 4], "width": 2},
+            name=(names or level_names())[level] if level else key,
+            hovertemplate="%{y:.3f}",
         )
-    figure.update_layout(_LAYOUT, title=title, hovermode="x unified")
-    figure.update_xaxes(title="step", rangemode="tozero")
+        if level and points and values[-1] is not None:
+            figure.add_annotation(
+                x=points[-1][0], y=values[-1], text=f"{level}", showarrow=False, xshift=9, font={"color": colour}
+            )
+    figure.update_layout(_LAYOUT, title_text=title, hovermode="x unified")
+    figure.update_xaxes(title="step", title_standoff=4, rangemode="tozero")
     return figure
 
 
@@ -130,7 +163,7 @@ class Dot:
     chance: float | None
 
 
-def dots(found: Sequence[Dot], palette: Palette) -> go.Figure:
+def dots(found: Sequence[Dot], palette: Palette, title: str = "") -> go.Figure:
     """One row per metric, one dot with its interval per model; chance as a cross."""
     figure = go.Figure()
     metrics = list(dict.fromkeys(dot.metric for dot in found))
@@ -144,6 +177,7 @@ def dots(found: Sequence[Dot], palette: Palette) -> go.Figure:
             y=[metrics.index(dot.metric) + shift for dot in ours],
             error_x={
                 "type": "data",
+                "symmetric": False,
                 "array": [dot.high - dot.value for dot in ours],
                 "arrayminus": [dot.value - dot.low for dot in ours],
                 "thickness": 1.5,
@@ -155,13 +189,19 @@ def dots(found: Sequence[Dot], palette: Palette) -> go.Figure:
             hovertemplate="%{x:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}], n = %{customdata[2]}",
         )
     at_chance = {dot.metric: dot.chance for dot in found if dot.chance is not None}
-    figure.add_scatter(
-        x=list(at_chance.values()),
-        y=[metrics.index(metric) for metric in at_chance],
-        mode="markers",
-        marker={"symbol": "x-thin", "size": 11, "line": {"width": 2, "color": "#888888"}},
-        name="chance",
+    if at_chance:
+        figure.add_scatter(
+            x=list(at_chance.values()),
+            y=[metrics.index(metric) for metric in at_chance],
+            mode="markers",
+            marker={"symbol": "x-thin", "size": 11, "line": {"width": 2, "color": GREY}},
+            name="chance",
+            hovertemplate="chance %{x:.3f}<extra></extra>",
+        )
+    height = 120 + (26 + 12 * len(models)) * len(metrics)
+    figure.update_layout(_LAYOUT, height=height, xaxis_range=[-0.02, 1.02], title_text=title)
+    figure.update_layout(legend_y=-40 / max(1, height - 80))
+    figure.update_yaxes(
+        tickvals=list(range(len(metrics))), ticktext=metrics, autorange="reversed", zeroline=False, ticksuffix="  "
     )
-    figure.update_layout(_LAYOUT, height=110 + 52 * len(metrics), xaxis_range=[-0.02, 1.02])
-    figure.update_yaxes(tickvals=list(range(len(metrics))), ticktext=metrics, autorange="reversed", zeroline=False)
     return figure

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tempo_core.errors import BadThresholds
+
 RULES: Mapping[str, str] = {
     "found": "files found",
     "unreadable": "could be read",
@@ -13,6 +15,16 @@ RULES: Mapping[str, str] = {
     "too_few_clips": "enough clips",
     "group_dominates": "no look-alike group dominates",
 }
+
+LEFT_OUT: Mapping[str, str] = {
+    "unreadable": "not readable",
+    "too_few_shots": "too few shots",
+    "too_many_shots": "too many shots",
+    "shot_too_long": "a shot too long",
+    "too_few_clips": "too few clips",
+    "group_dominates": "one group dominates",
+}
+"""What fell at a rule, in a few words."""
 
 _FAILED: Mapping[str, str] = {
     "too_few_shots": "{value} shots, at least {limit} are needed",
@@ -44,3 +56,13 @@ def told(code: str, value: float | None, limit: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "not measured" if value is None else f"{value:g}"
+
+
+def check(chosen: Mapping[str, float]) -> None:
+    """Refuse limits that no video could pass."""
+    low, high = chosen["min_shots"], chosen["max_shots"]
+    if low > high:
+        raise BadThresholds(
+            f"Fewest shots is {low:g} and most shots is {high:g}: no video could pass. Lower the first or raise the "
+            "second."
+        )

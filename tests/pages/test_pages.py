@@ -1,0 +1,329 @@
+"""Every page through app.py, on an empty studio and on one where everything has happened once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from db import bulk, datasets, jobs, pairs, people, runs, videos
+from db.pair_filters import PairFilter
+from db.session import Database
+from tempo_core.settings import Home
+from tests.pages import finished
+from ui import state
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = ("overview", "library", "pairs", "review", "curriculum", "runs", "evaluate")
+
+
+def _forget() -> None:
+    for once in (state.home, state.database, state.signer):
+        once.cache_clear()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Home:
+    """An empty studio whose worker is somebody else's business."""
+    monkeypatch.setenv("TEMPO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TEMPO_WORKER", "0")
+    _forget()
+    yield Home(tmp_path / "home")
+    _forget()
+
+
+@pytest.fixture(scope="session")
+def done_once(tmp_path_factory) -> Home:
+    made = Home(tmp_path_factory.mktemp("finished") / "home")
+    finished.fill(made)
+    return made
+
+
+@pytest.fixture
+def filled(home, done_once) -> Database:
+    shutil.copytree(done_once.root, home.root)
+    return state.database()
+
+
+def opened(page: str, **query: str) -> AppTest:
+    """The page as a visitor sees it who comes by this address."""
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.switch_page(f"pages/{page}.py").run()
+    assert not app.exception, [error.value for error in app.exception]
+    return app
+
+
+def texts(app: AppTest) -> str:
+    """Everything the page says in words."""
+    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "success", "text")
+    links = [link.proto.label for link in app.get("page_link")]
+    return "\n".join([element.value for kind in kinds for element in app.get(kind)] + links).replace("\\", "")
+
+
+def button(app: AppTest, label: str):
+    found = [b for b in app.button if label in b.label]
+    assert len(found) == 1, (label, [b.label for b in app.button])
+    return found[0]
+
+
+def widget(found, label: str):
+    return next(w for w in found if w.label == label)
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    button(app, label).click().run()
+    assert not app.exception, [error.value for error in app.exception]
+    return app
+
+
+# ---- an empty studio -------------------------------------------------------------------------------------------------
+def test_an_empty_studio_names_the_one_next_action_and_every_page_says_what_to_do_first(home):
+    overview = opened("overview")
+    assert "Next: Library." in texts(overview) and "Choose a folder of videos" in texts(overview)
+    assert "0 videos, 0 kept" in texts(overview)
+    assert "Scan a folder, or draw" in opened("library").info[0].value
+    assert "library first" in opened("pairs").info[0].value
+    assert "No pairs yet" in opened("curriculum").info[0].value
+    assert "Nothing is frozen yet" in opened("runs").info[0].value
+    assert "No trained run yet" in opened("evaluate").info[0].value
+
+
+def test_a_folder_that_is_none_is_named_and_a_folder_is_queued_once_with_its_progress(home, tmp_path):
+    app = opened("library")
+    app.text_input[0].input(str(tmp_path / "nowhere"))
+    press(app, "Scan")
+    assert "nowhere is no folder" in texts(app)
+    for _ in range(2):
+        app.text_input[0].input(str(tmp_path))
+        press(app, "Scan")
+    with state.database().reading() as session:
+        (job,) = jobs.open_jobs(session)
+    assert (job.kind, job.payload["folder"], job.state) == ("scan", str(tmp_path), "queued")
+
+
+# ---- a filled studio -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_fails_on_a_filled_studio_or_on_an_address_that_names_nothing(filled, page):
+    asked = {"pair": "999999", "run": "999999", "video": "999999"}
+    assert not opened(page).error
+    known = {"review": {"pair"}, "pairs": {"pair"}, "library": {"video"}, "runs": {"run"}, "evaluate": {"run"}}
+    for name in known.get(page, set()):
+        assert "999999" in texts(opened(page, **{name: asked[name]}))
+
+
+def test_the_overview_counts_what_stands_at_each_step(filled):
+    with filled.reading() as session:
+        counts = pairs.counts(session)
+    said = texts(opened("overview"))
+    assert "7 videos, 5 kept" in said and f"{counts.total} pairs" in said
+    assert f"{counts.status['accepted']} accepted, {counts.status['pending']} to review" in said
+    assert "1 frozen version" in said and "1 runs, 1 done" in said.replace("1 run,", "1 runs,")
+    assert "Every step has run once" in said
+
+
+def test_the_library_tells_each_refusal_with_value_and_limit(filled):
+    app = opened("library")
+    table = app.dataframe[0].value.set_index("video")
+    assert table.loc["two-scenes.mp4", "why"] == "2 shots, at least 4 are needed"
+    assert table.loc["two-scenes.mp4", "verdict"] == "left out"
+    assert table.loc["broken.mp4", "why"].startswith("damaged: It ends with no readable frame")
+    assert list(table.loc["drawn-0.mp4", ["verdict", "clips"]]) == ["kept", 8]
+    app.session_state["show"] = "too_few_shots"
+    assert app.run().dataframe[0].value["video"].tolist() == ["two-scenes.mp4"]
+
+
+def test_a_video_shows_its_clips_in_order_and_every_rule(filled):
+    app = opened("library", video="1")
+    assert app.subheader[0].value == "drawn\\-0\\.mp4"
+    (strip,) = app.get("bidi_component")
+    data = json.loads(strip.proto.json)
+    assert [cell["clip"] for cell in data["cells"]] == list(range(8)) and data["url"].startswith("/sprites/")
+    assert app.dataframe[1].value["rule"].tolist()[0] == "enough shots"
+
+
+def test_limits_that_no_video_could_pass_are_refused_and_others_judge_every_library_again(filled):
+    app = opened("library")
+    widget(app.slider, "Fewest shots").set_value(12)
+    widget(app.slider, "Most shots").set_value(5)
+    press(app, "Judge all videos again")
+    assert "Fewest shots is 12 and most shots is 5" in texts(app)
+    widget(app.slider, "Most shots").set_value(20)
+    press(app, "Judge all videos again")
+    with filled.reading() as session:
+        (job,) = jobs.open_jobs(session)
+    assert job.payload["richness"]["min_shots"] == 12.0 and job.kind == "scan"
+
+
+def test_a_filter_in_the_address_is_shown_and_changed_by_the_facets(filled):
+    with filled.reading() as session:
+        n_reverse = pairs.count(session, PairFilter(kinds=("reverse",)))
+        n_all = pairs.count(session)
+    app = opened("pairs", kinds="reverse", status="pending")
+    assert set(app.dataframe[0].value["kind"]) == {"reverse"} and len(app.dataframe[0].value) == n_reverse
+    app.selectbox(key="facet_status").select("all").run()
+    app.multiselect(key="facet_kinds").set_value([]).run()
+    assert f"{n_all} pairs in this filter" in texts(app) and not app.query_params.get("kinds")
+    assert "There is no filter 'colour'" in texts(opened("pairs", colour="red"))
+    assert "No pair matches" in texts(opened("pairs", search="zzzzzz"))
+
+
+def test_a_bulk_decision_asks_with_its_count_is_recorded_as_bulk_and_undone_as_one(filled):
+    with filled.reading() as session:
+        before = pairs.counts(session).status
+    n = before["pending"]
+    app = press(opened("pairs"), f"Accept all {n} pending")
+    assert f"**{n}** pending pairs of this filter will be **accepted**" in texts(app)
+    app.text_input(key="bulk_note").input("looked at ten of them")
+    app = press(app, f"Yes, {n} pairs")
+    with filled.reading() as session:
+        assert pairs.counts(session).status.get("pending", 0) == 0
+        last = pairs.get(session, pairs.page(session, PairFilter(kinds=("reverse",)))[0].id).last
+    assert last.act == "bulk_accept"
+    press(app, f"Undo: {n} accepted")
+    with filled.reading() as session:
+        assert pairs.counts(session).status == before
+
+
+def test_a_bulk_decision_that_is_put_away_changes_nothing(filled):
+    app = press(opened("pairs"), "Reject all")
+    with filled.reading() as session:
+        before = pairs.counts(session).status
+    app.session_state["bulk_asked"] = None
+    app.run()
+    assert "will be" not in texts(app)
+    with filled.reading() as session:
+        assert pairs.counts(session).status == before
+
+
+def test_a_pair_shows_both_texts_the_shown_order_and_each_filter(filled):
+    with filled.reading() as session:
+        card = pairs.get(session, 3)
+    app = opened("pairs", pair="3")
+    said = texts(app)
+    assert card.final_chosen in said and card.final_rejected in said
+    (strip,) = app.get("bidi_component")
+    assert [cell["clip"] for cell in json.loads(strip.proto.json)["cells"]] == list(card.plan.order)
+
+
+def test_making_pairs_refuses_a_folder_without_a_model_and_queues_the_embedded_one(filled, tmp_path):
+    app = opened("pairs")
+    model = widget(app.text_input, "Model folder")
+    embedded = model.value
+    model.input(str(tmp_path))
+    press(app, "Make pairs")
+    assert str(tmp_path) in texts(app) and app.error
+    widget(app.text_input, "Model folder").input(embedded)
+    press(app, "Make pairs")
+    with filled.reading() as session:
+        (job,) = jobs.open_jobs(session)
+    assert (job.kind, job.payload["input"], job.payload["max_new_tokens"]) == ("pair", "captions", 96)
+
+
+def test_sliders_that_cross_are_told_and_sliders_that_do_not_recount(filled):
+    app = opened("curriculum")
+    counted = app.dataframe[0].value
+    assert counted["all"].sum() == sum(counted[name].sum() for name in ("1 easy", "2 medium", "3 hard", "4 hardest"))
+    app.slider(key="cut2").set_value(90).run()
+    assert "Thresholds 0.9, 0.5, 0.75 cross" in texts(app)
+    assert "Frozen versions" in texts(app)
+    app.slider(key="cut3").set_value(95).run()
+    app.slider(key="cut4").set_value(100).run()
+    moved = app.dataframe[0].value
+    assert not app.error and moved["1 easy"].sum() > counted["1 easy"].sum()
+    assert moved["all"].tolist() == counted["all"].tolist()
+
+
+def test_the_papers_axis_names_the_levels_by_their_magnitude(filled):
+    app = opened("curriculum")
+    app.session_state["axis"] = "paper"
+    assert [name for name in app.run().dataframe[0].value if name.startswith("r")] == [
+        "r16 easy", "r8 medium", "r4 hard", "r2 hardest",
+    ]  # fmt: skip
+
+
+def test_freezing_makes_a_version_and_says_what_is_in_it(filled):
+    app = opened("curriculum")
+    app.text_input(key="freeze_name").input("second")
+    press(app, "Freeze")
+    with filled.reading() as session:
+        card = datasets.listing(session)[0]
+    assert (card.name, card.number) == ("second", 1)
+    assert f"second 1: {card.n_pairs} pairs from 5 videos, {card.n_held_out} of them held out" in texts(app)
+
+
+def test_an_export_is_queued_from_the_page(filled):
+    press(opened("curriculum"), "Export")
+    with filled.reading() as session:
+        (job,) = jobs.open_jobs(session)
+    assert (job.kind, job.payload["format"]) == ("export", "ms_swift")
+
+
+def test_too_few_pairs_for_a_step_are_told_and_the_user_may_take_smaller_steps(filled):
+    app = opened("runs")
+    widget(app.selectbox, "Recipe").select("dpo")
+    widget(app.selectbox, "Preset").select("paper")
+    app.run()
+    widget(app.number_input, "Pairs a step").set_value(500)
+    press(app, "Start")
+    assert "one step needs 500" in texts(app) and "Move the thresholds" in texts(app)
+    with filled.reading() as session:
+        assert len(runs.listing(session)) == 1
+    widget(app.radio, "A level with fewer pairs than one step").set_value("trains one smaller step")
+    press(app, "Start")
+    with filled.reading() as session:
+        newest, (job,) = runs.listing(session)[0].run, jobs.open_jobs(session)
+    assert (newest.state, newest.job_id, newest.config.pairs_per_step) == ("queued", job.id, 500)
+    assert app.query_params["run"] == str(newest.id) and button(app, "Stop")
+
+
+def test_a_stopped_run_is_resumed_and_a_done_one_shows_its_curves(filled):
+    app = opened("runs", run="1")
+    assert "done" in texts(app) and "dpo all" in texts(app)
+    titles = [json.loads(chart.proto.spec)["layout"]["title"]["text"] for chart in app.get("plotly_chart")]
+    assert titles[:3] == ["Preference loss", "Reward margin", "Accuracy"]
+    drawn = json.loads(app.get("plotly_chart")[0].proto.spec)["data"]
+    assert [line["name"] for line in drawn] == ["1 easy", "2 medium", "3 hard", "4 hardest"]
+    with filled.session() as session:
+        runs.set_state(session, 1, "cancelled", error="Stopped at step 7.")
+    app = opened("runs", run="1")
+    assert "Stopped at step 7." in texts(app)
+    press(app, "Resume")
+    with filled.reading() as session:
+        assert [job.kind for job in jobs.open_jobs(session)] == ["train"]
+
+
+def test_figures_stand_before_and_after_with_what_changed(filled):
+    app = opened("evaluate")
+    table = app.dataframe[0].value.set_index(["model", "metric"])
+    assert table.loc[("run 1: dpo", "swap"), "change against base"].endswith("better")
+    assert table.loc[("run 1: dpo", "recall"), "change against base"].startswith("-0.100")
+    said = texts(app)
+    assert "group" in said and "all four comparisons right" in said
+    titles = [json.loads(chart.proto.spec)["layout"]["title"]["text"] for chart in app.get("plotly_chart")]
+    assert titles[:2] == ["Order of events", "Content: may be lost while order is learned"]
+    press(app, "Measure before and after")
+    with filled.reading() as session:
+        assert [(job.kind, job.payload["run_id"]) for job in jobs.open_jobs(session)] == [("evaluate", 1)]
+
+
+def test_a_job_that_failed_is_told_with_its_reason(filled):
+    with filled.session() as session:
+        person = people.local(session)
+        job = jobs.enqueue(session, "scan", {"folder": "/x"}, created_by=person.id, needs="cpu")
+        taken = jobs.claim(session, "cpu:0", lease_ms=60_000)
+        assert taken.id == job.id
+        jobs.fail(session, job.id, taken.token, "bad_input", "/x does not exist. Name a folder that holds videos.")
+    assert "scanning) failed: /x does not exist" in texts(opened("library"))
+
+
+def test_the_filled_studio_is_what_these_tests_take_it_for(filled):
+    with filled.reading() as session:
+        assert set(pairs.counts(session).status) == {"pending", "accepted", "rejected", "flagged"}
+        assert videos.counts(session)["kept"] == 5 and datasets.listing(session)[0].n_held_out > 0
+    with filled.session() as session:
+        assert bulk.undo(session, people.local(session), "bulk1").n > 0
