@@ -110,7 +110,7 @@ class Heartbeat(threading.Thread):
     def __init__(self, home: Home, ticket: Ticket, rhythm: Rhythm) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._database = Database.open(home.database, busy_ms=2_000)
-        self._ticket, self._rhythm = ticket, rhythm
+        self._home, self._ticket, self._rhythm = home, ticket, rhythm
         self._over = threading.Event()
 
     def beat(self) -> None:
@@ -126,7 +126,7 @@ class Heartbeat(threading.Thread):
             except LeaseLost as error:
                 if not self._over.is_set():
                     print(error, file=sys.stderr, flush=True)
-                    processes.end_self(self._ticket.job_id, self._ticket.token)
+                    processes.end_self(self._home.root, self._ticket.job_id, self._ticket.token)
 
     def end(self) -> None:
         """The job is about to give its lease back: its loss is no longer a fault."""

@@ -97,7 +97,10 @@ def train(args: Namespace) -> int:
 
 def evaluate(args: Namespace) -> int:
     model = None if args.model is None else str(checkpoints.inspect(args.model).path)
-    return _do(args, payloads.EvaluatePayload(args.run, model, args.benchmarks, args.limit, args.seed))
+    payload = payloads.EvaluatePayload(
+        args.run, model, benchmarks=args.benchmarks, limit=args.limit, seed=args.seed
+    )
+    return _do(args, payload)
 
 
 def export(args: Namespace) -> int:

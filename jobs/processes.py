@@ -1,8 +1,8 @@
 """Which process a job is, whether it still runs, and how to end all of it.
 
 A pid alone names nothing, since pids are used again: a process is a pid and its start time. A job's processes are
-found by its process group and, because torchrun and others open sessions of their own, by the TEMPO_JOB variable that
-every descendant inherits.
+found by its process group and, because torchrun and others open sessions of their own, by the variables TEMPO_JOB and
+TEMPO_HOME that every descendant inherits. Both, because another studio on this machine has a job 1 as well.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import psutil
 
 TICKET = "TEMPO_JOB"
 """Environment variable `<job>.<attempt>.<token>` of a job's processes."""
+
+HOME = "TEMPO_HOME"
 
 
 def started(pid: int) -> int | None:
@@ -38,33 +40,34 @@ def alive(pid: int | None, pid_started: int | None) -> bool:
     return pid is not None and pid_started is not None and started(pid) == pid_started
 
 
-def of_job(job_id: int, token: str | None = None) -> list[psutil.Process]:
-    """Every process of a job, or of one attempt when its token is given, without the one that asks."""
+def of_job(home: Path, job_id: int, token: str | None = None) -> list[psutil.Process]:
+    """Every process of a studio's job, or of one attempt when its token is given, without the one that asks."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            ticket = process.environ().get(TICKET, "") if process.pid != os.getpid() else ""
+            about = process.environ() if process.pid != os.getpid() else {}
+            ticket = about.get(TICKET, "") if about.get(HOME) == str(home) else ""
             if ticket.startswith(f"{job_id}.") and (token is None or ticket.endswith(f".{token}")):
                 found.append(process)
     return found
 
 
-def end(job_id: int, pid: int | None, pid_started: int | None) -> None:
-    """Kill a job with all its descendants; returns when none is left or after 5 s."""
+def end(home: Path, job_id: int, pid: int | None, pid_started: int | None) -> None:
+    """Kill a studio's job with all its descendants; returns when none is left or after 5 s."""
     if pid is not None and started(pid) in (pid_started, None):
         # `None`: the leader is gone, its group may live on. A group keeps its number while it has a member, so the
         # number cannot belong to somebody else's process.
         _kill_group(pid)
-    processes = of_job(job_id)
+    processes = of_job(home, job_id)
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(processes, timeout=5)
 
 
-def end_self(job_id: int, token: str) -> None:
+def end_self(home: Path, job_id: int, token: str) -> None:
     """Kill this attempt's processes, this one last. Does not return."""
-    for process in of_job(job_id, token):
+    for process in of_job(home, job_id, token):
         with contextlib.suppress(psutil.Error):
             process.kill()
     os.kill(os.getpid(), signal.SIGKILL)

@@ -115,7 +115,7 @@ class Worker:
 
     def _take_back(self, job: Job, error_class: str, error: str, exit_code: int | None) -> None:
         """End all of the job's processes before its slot is free."""
-        processes.end(job.id, job.pid, job.pid_started)
+        processes.end(self.home.root, job.id, job.pid, job.pid_started)
         child = self._children.pop(job.id, None)
         if child is not None:
             exit_code = child.wait()
@@ -151,7 +151,7 @@ class Worker:
                 [sys.executable, "-m", "jobs", "run", str(job.id)],
                 cwd=ROOT,
                 env=os.environ
-                | {processes.TICKET: f"{job.id}.{job.attempt}.{job.token}", "TEMPO_HOME": str(self.home.root)}
+                | {processes.TICKET: f"{job.id}.{job.attempt}.{job.token}", processes.HOME: str(self.home.root)}
                 # Notices of the libraries to each other would fill the log that people read.
                 | {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore::FutureWarning"}
                 | _devices(slot),

@@ -67,7 +67,7 @@ os.kill(os.getpid(), signal.SIGSTOP)
 """
         ticket = f"{job.id}.{job.attempt}.{job.token}"
         process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   env=os.environ | {processes.TICKET: ticket}, start_new_session=True)
+                                   env=self.environment() | {processes.TICKET: ticket}, start_new_session=True)
         self.started.append(process)
         with self.database.session() as session:
             jobs.started(session, job.id, job.token, process.pid, processes.started(process.pid), "")
@@ -119,7 +119,7 @@ os.kill(os.getpid(), signal.SIGSTOP)
         return worker and worker.process.pid
 
     def orphans(self, job_id: int) -> list[int]:
-        return [process.pid for process in processes.of_job(job_id)]
+        return [process.pid for process in processes.of_job(self.home.root, job_id)]
 
 
 @pytest.fixture
@@ -137,5 +137,5 @@ def yard(tmp_path):
     with database.reading() as session:
         everything = jobs.latest(session, 1000)
     for job in everything:
-        processes.end(job.id, None, None)
+        processes.end(home.root, job.id, None, None)
     database.close()

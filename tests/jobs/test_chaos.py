@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -146,3 +147,18 @@ def freeze_and_take_over(yard, pid, job):
         return None
     finally:
         impatient.close()
+
+
+def test_a_job_of_another_studio_with_the_same_number_is_left_alone(yard, tmp_path_factory):
+    job_id = yard.enqueue(steps=2)
+    with yard.database.session() as session:
+        job = jobs.claim(session, "gpu:0", lease_ms=60_000)
+    ticket = {processes.TICKET: f"{job_id}.1.{job.token}"}
+    other = {processes.HOME: str(tmp_path_factory.mktemp("other"))}
+    mine, theirs = (subprocess.Popen(["sleep", "300"], env=yard.environment() | ticket | more, start_new_session=True)
+                    for more in ({}, other))
+    yard.started += [mine, theirs]
+    yard.until(lambda: yard.orphans(job_id))
+    processes.end(yard.home.root, job_id, None, None)
+    assert processes.started(mine.pid) is None
+    assert theirs.poll() is None

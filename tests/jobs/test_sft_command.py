@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import studio
 
 from db import bulk, datasets, people, sft_sets, timelines, videos
 from db.pair_filters import PairFilter
@@ -19,6 +18,7 @@ from tempo_core.recipes import PRESETS
 from tempo_core.scan import scan
 from tempo_core.settings import EMBEDDED_MODEL, Home
 from tempo_core.timeline import Richness, judge, timeline_sha256
+from tests import studio
 
 N_VIDEOS = 5
 
