@@ -46,7 +46,7 @@ def _scan(path: Path, cache: Path, limits: MediaLimits, root: Path | None, answe
         nonlocal last
         if time.monotonic() - last > TICK_S:
             last = time.monotonic()
-            _answer(answers, {"tick": _peak_bytes()})
+            _answer(answers, {"tick": peak_bytes()})
 
     def before_decode(index: Index) -> None:
         nonlocal frame_bytes
@@ -61,7 +61,7 @@ def _scan(path: Path, cache: Path, limits: MediaLimits, root: Path | None, answe
         return {"no_space": str(error)}
     except MediaError as error:
         # Decoders report an allocation that failed as damage.
-        if error.code == "damaged" and _peak_address_bytes() + 4 * frame_bytes > limits.memory_bytes:
+        if error.code == "damaged" and _status("VmPeak") + 4 * frame_bytes > limits.memory_bytes:
             return _no_memory(path, limits)
         return {"code": error.code, "message": str(error)}
     except (MemoryError, cv2.error) as error:
@@ -87,15 +87,18 @@ def _limit(which: int, value: int) -> None:
     resource.setrlimit(which, (soft, hard))
 
 
-def _peak_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def peak_bytes() -> int:
+    """Most memory held so far. Not by `ru_maxrss` where /proc is: Linux starts it at the peak of the parent."""
+    if peak := _status("VmHWM"):
+        return peak
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used if sys.platform == "darwin" else used * 1024
 
 
-def _peak_address_bytes() -> int:
+def _status(name: str) -> int:
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmPeak")), 0)
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), 0)
 
 
 def _answer(answers: IO[str], message: JsonDict) -> None:
