@@ -141,7 +141,8 @@ def ask(
     for start in range(0, len(jobs), n):
         drafts = _ask_batch(_Asking(llm, sampling, pictures, user_seed), jobs[start : start + n])
         yield drafts
-        report(Progress(min(start + n, len(jobs)), len(jobs), f"{len(drafts.pairs)} pairs from {n} videos"))
+        done = min(start + n, len(jobs))
+        report(Progress(done, len(jobs), f"{done} of {len(jobs)} videos asked"))
 
 
 def seed_of(user_seed: int, video_key: str, *what: object) -> int:
