@@ -37,6 +37,10 @@ class Home:
         """Videos we drew and proxies; a user's own videos stay where they are."""
         return self.root / "media"
 
+    def proxy(self, sha256: str) -> Path:
+        """The browser's copy of a video whose file it cannot play or step quickly."""
+        return self.media / "proxies" / f"{sha256}.mp4"
+
     @property
     def models(self) -> Path:
         return self.root / "models"

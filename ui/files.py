@@ -12,7 +12,6 @@ from db import artifacts, timelines, videos
 from tempo_core import render
 from tempo_core.errors import MediaError, Unknown
 from tempo_core.measures import load_measures, measures_path, temporary_name
-from tempo_core.settings import Home
 from ui import state
 
 TO_TAKE_AWAY = ("export", "clip")
@@ -28,11 +27,6 @@ class Found:
     download_as: str | None = None
 
 
-def proxy_path(home: Home, sha256: str) -> Path:
-    """Where the browser's copy of a video lies, if its source cannot be played or stepped."""
-    return home.media / "proxies" / f"{sha256}.mp4"
-
-
 def clip(video_id: int) -> Found | None:
     """The video: its proxy if there is one, else the source, if it is a container that browsers know."""
     with state.database().reading() as session:
@@ -41,7 +35,7 @@ def clip(video_id: int) -> Found | None:
             path = videos.path_of(session, video_id)
         except Unknown:
             return None
-    proxy = proxy_path(state.home(), card.sha256 or "")
+    proxy = state.home().proxy(card.sha256 or "")
     chosen = proxy if proxy.is_file() else path
     media_type = _container(chosen)
     return None if media_type is None else Found(chosen, media_type)

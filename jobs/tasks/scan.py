@@ -6,7 +6,7 @@ A file scanned before is judged again from its stored measurements, without deco
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from db.session import Database
 from jobs.child import Report
 from jobs.payloads import ScanPayload
 from jobs.tasks import JobRef
+from tempo_core import render
 from tempo_core.errors import BadThresholds, MediaError, TempoError
 from tempo_core.measures import load_measures
 from tempo_core.scan import ScanResult, scan_many
+from tempo_core.settings import Home
 from tempo_core.timeline import Judgement, Richness, judge, timeline_sha256
 from tempo_core.types import JsonDict, Progress
 
@@ -45,6 +47,7 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     paths = found(root)
     with database.session() as session:
         library_id = videos.library(session, root, payload.library)
+    kept: list[ScanResult] = []
     counts = {"kept": 0, "left_out": 0, "refused": 0, "decoded_frames": 0}
     processes = min(payload.processes or os.cpu_count() or 1, len(paths))
     results = scan_many(paths, job.home.cache, processes=processes, root=root)
@@ -52,8 +55,11 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
         line = _record(database, library_id, root, path, result, richness, counts)
         print(line, flush=True)
         report(Progress(n, len(paths), line))
+        if isinstance(result, ScanResult) and line.startswith("kept"):
+            kept.append(result)
     with database.session() as session:
         counts["missing"] = videos.mark_absent(session, library_id, {str(p.relative_to(root)) for p in paths})
+    counts["proxies"] = _proxies(job.home, kept, report)
     return {"folder": str(root), "videos": len(paths), **counts}
 
 
@@ -111,6 +117,20 @@ def _record(
     counts["decoded_frames"] += result.n_decoded
     counts["kept" if judgement.kept else "left_out"] += 1
     return _told(rel_path, judgement)
+
+
+def _proxies(home: Home, kept: Sequence[ScanResult], report: Report) -> int:
+    """A copy for the review page of each kept video that a browser cannot play or step quickly."""
+    wanted = [r for r in kept if not r.probe["browser"]["source_ok"] and not home.proxy(r.video.sha256).exists()]
+    for n, result in enumerate(wanted, start=1):
+        out, name = home.proxy(result.video.sha256), result.video.path.name
+        out.parent.mkdir(parents=True, exist_ok=True)
+        half = out.with_suffix(".part.mp4")
+        render.write_proxy(result.video.path, half, load_measures(result.measures_path))
+        os.replace(half, out)
+        why = ", ".join(result.probe["browser"]["why"])
+        report(Progress(n, len(wanted), f"made a copy of {name} for the browser ({why})"))
+    return len(wanted)
 
 
 def _told(rel_path: str, judgement: Judgement) -> str:
