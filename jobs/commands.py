@@ -243,10 +243,11 @@ def _read(name: str, value: str, default: Any) -> Any:
 
 
 def _newest_version(studio: Studio, config: RunConfig) -> int | None:
-    if set(RECIPES[config.recipe]) == {"sft"}:
-        return None
+    """Also for SFT alone: the version says which videos are held out, and those must not be trained on."""
     with studio.database.reading() as session:
         versions = datasets.listing(session)
+    if not versions and set(RECIPES[config.recipe]) == {"sft"}:
+        return None
     if not versions:
         raise TooFew("No dataset version is frozen yet. Accept pairs, then: python -m jobs freeze")
     return versions[0].id

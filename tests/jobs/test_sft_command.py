@@ -9,8 +9,10 @@ import pytest
 
 from db import bulk, datasets, people, sft_sets, timelines, videos
 from db.pair_filters import PairFilter
-from jobs import conversations, starting
-from jobs.__main__ import main
+from jobs import commands, conversations, starting
+from jobs.__main__ import main, parser
+from jobs.commands import config_of
+from jobs.follow import Studio
 from tempo_core.errors import HeldOutLeak, TooFew, Unknown
 from tempo_core.exchange.llava import BadLine
 from tempo_core.measures import load_measures
@@ -182,3 +184,10 @@ def test_an_unknown_version_or_file_is_refused(home, database, person, tmp_path,
         conversations.import_file(database, person, written(tmp_path, "drawn-0.mp4"), without_held_out=9)
     assert main(["sft", "/no/such.jsonl"]) == 2
     assert "/no/such.jsonl is no file" in capsys.readouterr().err
+
+
+def test_sft_alone_belongs_to_the_newest_version_so_that_its_held_out_videos_stay_held_out(home, database, person):
+    given = config_of(parser().parse_args(["train", "--recipe", "sft"]))
+    assert commands._newest_version(Studio(home, database, person), given) is None
+    version_id = frozen(database, person)
+    assert commands._newest_version(Studio(home, database, person), given) == version_id
