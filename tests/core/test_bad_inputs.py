@@ -15,8 +15,9 @@ from tempo_core.errors import MediaError
 from tempo_core.media import MediaLimits
 from tests.videos import NASTY, ffmpeg, write_nasty
 
-QUICK = MediaLimits(no_progress_s=5.0)
-"""A file that hangs the child becomes `timeout`, which no file here may end with."""
+QUICK = MediaLimits(no_progress_s=20.0)
+"""A file that hangs the child becomes `timeout`, which no file here may end with; each takes well under a second, the
+rest is for machines that do ten other things."""
 
 
 @pytest.fixture(scope="module")
@@ -96,18 +97,18 @@ def test_a_child_lost_in_mid_video_marks_that_video_and_the_rest_goes_on(
 ):
     results = {}
     paths = [long_video, nasty_folder / "ok.mp4", nasty_folder / "faststart.mp4"]
-    limits = MediaLimits(no_progress_s=3.0)
+    limits = MediaLimits(no_progress_s=10.0)
     work = threading.Thread(target=lambda: results.update(scan.scan_many(paths, tmp_path, limits=limits)))
     work.start()
     _child_reading(long_video).send_signal(sent)
-    work.join(timeout=60)
+    work.join(timeout=300)
     assert getattr(results[long_video], "code", None) == code, results[long_video]
     assert [type(results[path]).__name__ for path in paths[1:]] == ["ScanResult", "ScanResult"]
     assert not list(tmp_path.rglob("*.part")) and len(list(tmp_path.rglob("*.npz"))) == 2
 
 
 def _child_reading(path: Path) -> psutil.Process:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 180
     while time.monotonic() < until:
         for child in psutil.Process().children(recursive=True):
             if any(file.path == str(path) for file in child.open_files()):
