@@ -43,7 +43,7 @@ def main() -> None:
         studio.fill(home, n_videos=args.videos).close()
         found = measure(home)
     for name, value in found.items():
-        print(f"{name:28}{value}")
+        print(f"{name:32}{value}")
     if args.json:
         print(json.dumps(found))
 
