@@ -14,7 +14,7 @@ from jobs.payloads import ExportPayload
 from tempo_core import curriculum
 from tempo_core.recipes import PACINGS, PRESETS
 from ui import charts, state
-from ui.acting import queue, telling, work
+from ui.acting import of_address, queue, telling, work
 from ui.palette import palette
 from ui.text import escaped
 
@@ -28,8 +28,9 @@ Cuts = tuple[float, float, float]
 
 def _thresholds() -> tuple[str, Cuts]:
     """The axis and where levels 2, 3 and 4 begin, kept in the address; crossing sliders are refused."""
+    of_address("axis", list(AXES))
     axis = st.segmented_control(
-        "Order pairs by", list(AXES), default="measured", key="axis", bind="query-params", required=True,
+        "Order pairs by", list(AXES), key="axis", required=True,
         format_func=AXES.__getitem__, help="Measured: how far the plan disturbs the order, compared inside each kind.",
     ) or "measured"  # fmt: skip
     if axis == "paper":

@@ -12,7 +12,7 @@ from db.videos import FunnelStep, VideoCard
 from jobs.payloads import DrawPayload, ScanPayload
 from tempo_core.errors import TempoError
 from ui import charts, rules, state, tables
-from ui.acting import asked_id, queue, telling, work
+from ui.acting import asked_id, of_address, queue, telling, work
 from ui.palette import palette
 from ui.strip import clip_strip
 from ui.text import escaped
@@ -67,9 +67,10 @@ def _which(steps: Sequence[FunnelStep]) -> str:
     n_found, n_kept = steps[0].remaining, steps[-1].remaining
     names = {"all": f"all {n_found:,}", "kept": f"kept {n_kept:,}"}
     names |= {s.code: f"{rules.LEFT_OUT.get(s.code, s.code)} {s.left_out:,}" for s in steps if s.left_out}
+    of_address("show", list(names))
     shown = st.pills(
-        "Show", list(names), default="all", required=True, format_func=lambda code: escaped(names[code]),
-        key="show", bind="query-params", on_change=tables.first_page, args=("videos",), label_visibility="collapsed",
+        "Show", list(names), required=True, format_func=lambda code: escaped(names[code]), key="show",
+        on_change=tables.first_page, args=("videos",), label_visibility="collapsed",
     )  # fmt: skip
     return shown or "all"
 

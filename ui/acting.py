@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import streamlit as st
@@ -44,6 +44,20 @@ def asked_id(name: str) -> int | None:
         return int(asked)
     st.warning(f"There is no {escaped(name)} {escaped(asked)}.")
     return None
+
+
+def of_address(key: str, options: Sequence[str]) -> None:
+    """Start a choice with what the address names, else with its first option; call it before the widget.
+
+    A widget's own `bind` would write labels, which hold counts, into the address.
+    """
+    asked = st.query_params.get(key, "")
+    if st.session_state.get(key) not in options:
+        st.session_state[key] = asked if asked in options else options[0]
+    if st.session_state[key] == options[0]:
+        st.query_params.pop(key, None)
+    else:
+        st.query_params[key] = st.session_state[key]
 
 
 def queue(*payloads: Payload) -> None:

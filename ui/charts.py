@@ -19,7 +19,15 @@ GREY = "#8793a3"
 _LAYOUT = {
     "margin": {"l": 8, "r": 8, "t": 36, "b": 8},
     "height": 280,
-    "legend": {"orientation": "h", "y": -0.24, "x": 0, "itemwidth": 30, "font": {"size": 11}, "title": {"text": ""}},
+    "legend": {
+        "orientation": "h",
+        "traceorder": "normal",
+        "y": -0.24,
+        "x": 0,
+        "itemwidth": 30,
+        "font": {"size": 11},
+        "title": {"text": ""},
+    },
     "font": {"size": 13},
     "title": {"font": {"size": 15}, "x": 0, "xref": "container"},
 }

@@ -133,8 +133,8 @@ def test_the_library_tells_each_refusal_with_value_and_limit(filled):
     assert table.loc["two-scenes.mp4", "verdict"] == "left out"
     assert table.loc["broken.mp4", "why"].startswith("damaged: It ends with no readable frame")
     assert list(table.loc["drawn-0.mp4", ["verdict", "clips"]]) == ["kept", 8]
-    app.session_state["show"] = "too_few_shots"
-    assert app.run().dataframe[0].value["video"].tolist() == ["two-scenes.mp4"]
+    app = opened("library", show="too_few_shots")
+    assert app.dataframe[0].value["video"].tolist() == ["two-scenes.mp4"] and not app.warning
 
 
 def test_a_video_shows_its_clips_in_order_and_every_rule(filled):
@@ -239,9 +239,8 @@ def test_sliders_that_cross_are_told_and_sliders_that_do_not_recount(filled):
 
 
 def test_the_papers_axis_names_the_levels_by_their_magnitude(filled):
-    app = opened("curriculum")
-    app.session_state["axis"] = "paper"
-    assert [name for name in app.run().dataframe[0].value if name.startswith("r")] == [
+    app = opened("curriculum", axis="paper")
+    assert [name for name in app.dataframe[0].value if name.startswith("r")] == [
         "r16 easy", "r8 medium", "r4 hard", "r2 hardest",
     ]  # fmt: skip
 
