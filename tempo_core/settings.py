@@ -21,7 +21,7 @@ class Home:
 
     @classmethod
     def from_environment(cls) -> Home:
-        return cls(Path(os.environ.get("TEMPO_HOME", ".tempo")).resolve())
+        return cls(Path(os.environ.get("TEMPO_HOME") or ".tempo").resolve())
 
     def make(self) -> Home:
         for folder in (self.root, self.media, self.models, self.runs, self.cache, self.backups, self.exports):
