@@ -6,6 +6,7 @@ so they get another file instead of a silent mixture.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -15,7 +16,7 @@ import zipfile
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ from tempo_core.errors import MediaError, NoSpace
 from tempo_core.types import JsonDict
 
 SCHEMA = 1
+LIBRARIES = (("av",), ("numpy",), ("scenedetect-headless", "scenedetect"))
+"""What measures, each by the names under which it is distributed."""
 LONG_SIDE = 256
 """Long side of the small picture that everything is measured on."""
 LIKE_STEP_S = 0.2
@@ -90,9 +93,17 @@ def edges_s(pts: NDArray[np.int64], time_base: Fraction) -> NDArray[np.float64]:
 def scan_key() -> str:
     """First 16 hex digits over everything that changes what is measured."""
     # By the installed versions, not by importing: pages read measures, and need no decoder for it.
-    versions = [".".join(version(name).split(".")[:2]) for name in ("av", "numpy", "scenedetect")]
+    versions = [".".join(_version(*names).split(".")[:2]) for names in LIBRARIES]
     parts = [SCHEMA, versions, LONG_SIDE, LIKE_STEP_S, STRIP_STEP_S, LIKE_BINS]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _version(*names: str) -> str:
+    """The version of a library by the first of its distributions that is installed."""
+    for name in names[:-1]:
+        with contextlib.suppress(PackageNotFoundError):
+            return version(name)
+    return version(names[-1])
 
 
 def measures_path(cache: Path, sha256: str) -> Path:
