@@ -50,7 +50,9 @@ class HeldOutPreference:
             yield score(self.name, metric, items, 0.5, seed)
         for level in sorted({pair.level for pair in pairs if pair.level is not None}):
             chosen = [item for pair, item in zip(pairs, per_token, strict=True) if pair.level == level]
-            yield score(self.name, f"{level_key(level)}/accuracy_per_token", chosen, 0.5, seed)
+            # An interval is over videos: a level that only one of them has is left out, the whole figure is not.
+            if len({item.group for item in chosen}) > 1:
+                yield score(self.name, f"{level_key(level)}/accuracy_per_token", chosen, 0.5, seed)
 
 
 def _item(pair: PreferencePair, margin: float) -> ItemScore:
