@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
@@ -33,13 +34,15 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     folder = folder_of(job.home, payload.seed)
     folder.mkdir(parents=True, exist_ok=True)
     missing = [i for i in range(payload.n_videos) if not (folder / f"{i:04}.mp4").exists()]
-    for n, _ in enumerate(_drawn(payload.seed, missing, folder), start=1):
-        report(Progress(n, len(missing), f"{n} of {len(missing)} videos drawn"))
+    # Closed at once when a person stops the job: what waits in the pool must not be drawn any more.
+    with contextlib.closing(_drawn(payload.seed, missing, folder)) as drawn:
+        for n, _ in enumerate(drawn, start=1):
+            report(Progress(n, len(missing), f"{n} of {len(missing)} videos drawn"))
     scanned = scan.run(database, replace(job, payload=ScanPayload(str(folder), LIBRARY)), report)
     return {**scanned, "new": len(missing)}
 
 
-def _drawn(seed: int, indices: list[int], folder: Path) -> Iterator[int]:
+def _drawn(seed: int, indices: list[int], folder: Path) -> Generator[int]:
     """Draw on every core. Spawned, because a forked child would inherit the database's connections."""
     if not indices:
         return

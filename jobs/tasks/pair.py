@@ -1,6 +1,6 @@
 """Make pairs: plan the perturbations of every kept video, ask the model on both orders, filter, store.
 
-Written batch by batch; a resumed or repeated job asks only for what is not stored.
+Written video by video; a resumed or repeated job asks only for what is not stored.
 """
 
 from __future__ import annotations
@@ -58,14 +58,19 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     sampling = replace(payload.sampling, positions=llm.positions)
     with database.session() as session:
         asking = _asking(session, llm, sampling, payload, job)
-        work = list(_missing(session, kept, asking, payload))
+    work: list[PairingJob] = []
+    for video in kept.values():
+        # One video a transaction: planning a large library would lock everybody else out for minutes.
+        with database.session() as session:
+            work.extend(_missing(session, video, asking, payload))
     work = work[: payload.limit_videos]
     counts = {"videos": len(work), "pairs": 0, "pending": 0, "filtered": 0}
     failed: dict[str, str] = {}
     pictures = ShownVideos(job.home.cache, llm.long_side, kept)
     for drafts in pairing.ask(llm, work, sampling, pictures, user_seed=payload.seed, report=report):
-        with database.session() as session:
-            _store(session, drafts, asking, kept, counts)
+        for of_one in _by_video(drafts):
+            with database.session() as session:
+                _store(session, of_one, asking, kept, counts)
         for failure in drafts.failures:
             failed[kept[failure.video_id].video.path.name] = str(failure.error)
             print(f"no pairs of {kept[failure.video_id].video.path.name}: {failure.error}", flush=True)
@@ -100,36 +105,33 @@ def _asking(session: Session, llm: VideoLLM, sampling: Sampling, payload: PairPa
     )
 
 
-def _missing(
-    session: Session, kept: dict[int, KeptVideo], asking: _Asking, payload: PairPayload
-) -> Iterator[PairingJob]:
-    """One entry per video that lacks a pair, with what is already stored of it."""
-    for video in kept.values():
-        planned = [(_plan_id(session, video, plan), plan) for plan in _plans(video, payload)]
-        timeline = video.timeline
-        recipes = {p: asking.recipe(video.video_id, timeline.id, p) for p in [None, *(p for p, _ in planned)]}
-        known = responses.known(session, list(recipes.values()))
-        answered = {p: known[recipe] for p, recipe in recipes.items() if recipe in known}
-        clean = answered.pop(None, None)
-        lacking = tuple(
-            (p, plan)
-            for p, plan in planned
-            if not (clean and p in answered and pairs.answered(session, clean[0], answered[p][0]))
-        )
-        if not lacking:
-            continue
-        captions = responses.captions_known(session, asking.captions(timeline.id))
-        yield PairingJob(
-            video_id=video.video_id,
-            timeline_id=timeline.id,
-            video_key=video.video.sha256,
-            clip_pictures=tuple(clip.key_frames for clip in timeline.timeline),
-            clip_durations_s=_durations(video),
-            plans=lacking,
-            captions={clip: answer.text for clip, answer in captions.items()},
-            clean=clean[1] if clean else None,
-            answered={p: answer for p, (_, answer) in answered.items() if p is not None},
-        )
+def _missing(session: Session, video: KeptVideo, asking: _Asking, payload: PairPayload) -> Iterator[PairingJob]:
+    """What is to be asked about a video that lacks a pair, with what is already stored of it."""
+    planned = [(_plan_id(session, video, plan), plan) for plan in _plans(video, payload)]
+    timeline = video.timeline
+    recipes = {p: asking.recipe(video.video_id, timeline.id, p) for p in [None, *(p for p, _ in planned)]}
+    known = responses.known(session, list(recipes.values()))
+    answered = {p: known[recipe] for p, recipe in recipes.items() if recipe in known}
+    clean = answered.pop(None, None)
+    lacking = tuple(
+        (p, plan)
+        for p, plan in planned
+        if not (clean and p in answered and pairs.answered(session, clean[0], answered[p][0]))
+    )
+    if not lacking:
+        return
+    captions = responses.captions_known(session, asking.captions(timeline.id))
+    yield PairingJob(
+        video_id=video.video_id,
+        timeline_id=timeline.id,
+        video_key=video.video.sha256,
+        clip_pictures=tuple(clip.key_frames for clip in timeline.timeline),
+        clip_durations_s=_durations(video),
+        plans=lacking,
+        captions={clip: answer.text for clip, answer in captions.items()},
+        clean=clean[1] if clean else None,
+        answered={p: answer for p, (_, answer) in answered.items() if p is not None},
+    )
 
 
 def _durations(video: KeptVideo) -> tuple[float, ...]:
@@ -154,6 +156,17 @@ def _plan_id(session: Session, video: KeptVideo, plan: PerturbationPlan) -> int:
     return plans.record(session, video.video_id, video.timeline.id, plan, sha256, _difficulty(video, plan))
 
 
+def _by_video(drafts: Drafts) -> Iterator[Drafts]:
+    """A batch in pieces that are written in milliseconds: reviewers write to the same database meanwhile."""
+    video_ids = [draft.video_id for draft in drafts.responses] + [draft.video_id for draft in drafts.pairs]
+    for video_id in dict.fromkeys(video_ids):
+        yield Drafts(
+            captions=tuple(draft for draft in drafts.captions if draft.video_id == video_id),
+            responses=tuple(draft for draft in drafts.responses if draft.video_id == video_id),
+            pairs=tuple(draft for draft in drafts.pairs if draft.video_id == video_id),
+        )
+
+
 def _store(
     session: Session,
     drafts: Drafts,
@@ -161,7 +174,7 @@ def _store(
     kept: dict[int, KeptVideo],
     counts: dict[str, int],
 ) -> None:
-    """One transaction a batch: captions, responses, pairs with their verdicts."""
+    """One transaction: captions, responses, pairs with their verdicts."""
     captions: dict[int, dict[int, Answer]] = {}
     for caption in drafts.captions:
         captions.setdefault(caption.timeline_id, {})[caption.clip_idx] = caption.answer
