@@ -169,13 +169,19 @@ def test_the_frame_on_the_screen_is_the_frame_that_was_asked_for(page: Page, loo
     wrong = page.evaluate(
         f"""async () => {{
           const desk = ({DESK})(), p = desk.players, edit = p.edit, wrong = [];
-          const shown = (video) => new Promise((done) =>
-            video.requestVideoFrameCallback((_, frame) => done(frame.mediaTime)));
+          // A picture from before the seek may still be presented late; only one of after it counts.
+          const shown = (video, k) => new Promise((done) => {{
+            const look = (_, frame) => {{
+              const got = Math.round(frame.mediaTime / edit.frameLength);
+              if (got !== k && video.seeking) video.requestVideoFrameCallback(look);
+              else done(got);
+            }};
+            video.requestVideoFrameCallback(look);
+            video.currentTime = edit.middle(k);
+          }});
           for (const k of [3, 40, 41, 97, 12, 60, 110, 5]) {{
             for (const video of [p.a, p.b]) {{
-              const next = shown(video);
-              video.currentTime = edit.middle(k);
-              const got = Math.round((await next) / edit.frameLength);
+              const got = await shown(video, k);
               if (got !== k) wrong.push([k, got]);
             }}
           }}
