@@ -16,7 +16,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from db import jobs, migrate
+from db import backup, jobs, migrate
 from db.jobs import Job
 from db.session import Database
 from jobs import processes
@@ -50,6 +50,7 @@ class Worker:
         self.me = jobs.Process(os.getpid(), processes.started(os.getpid()) or 0, jobs.boot_id())
         self.id: int | None = None
         self._lead_until_s = 0.0
+        self._next_backup_s = 0.0
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._asked_s: dict[str, float] = {}
         self._over = False
@@ -68,11 +69,18 @@ class Worker:
                     print("Another worker took over.", flush=True)
                     return 0
                 self.step()
+                self._back_up()
             except (DatabaseBusy, NoSpace) as error:
                 print(error, flush=True)
             time.sleep(self.rhythm.poll_s)
         self._resign()
         return 0
+
+    def _back_up(self) -> None:
+        """A backup a day; looked for once an hour, and writers do not wait for it."""
+        if time.monotonic() >= self._next_backup_s:
+            self._next_backup_s = time.monotonic() + 3600
+            backup.daily(self.home.database, self.home.backups)
 
     def step(self) -> None:
         """One round: look after what runs, then start what can start."""

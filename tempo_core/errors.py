@@ -105,10 +105,6 @@ class DatabaseRefused(TempoError):
     """A database that this version must not open."""
 
 
-class ReviewConflict(TempoError):
-    """Somebody else decided on this pair first."""
-
-
 class NotAllowed(TempoError):
     """The person's role does not cover this."""
 

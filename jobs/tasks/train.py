@@ -128,6 +128,9 @@ class _Recorded:
             runs.set_stage(
                 session, self.run_id, ordinal, "succeeded", adapter=adapter, manifest_sha256=link.sha256
             )
+            # The link replaces them; their folders go with the stage.
+            replaced = [c.step for c in runs.checkpoints(session, self.run_id) if c.stage == ordinal]
+            runs.forget_checkpoints(session, self.run_id, replaced)
 
     def checkpoint(self, step: int, stage: int, path: Path, manifest_sha256: str) -> None:
         rel_path = str(path.relative_to(self.home.root))

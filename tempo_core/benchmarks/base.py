@@ -60,10 +60,12 @@ def frames_of(model: AskedModel, material: Material, video: HeldOutVideo, order:
 
 
 def score(benchmark: str, metric: str, items: Sequence[ItemScore], chance: float | None, seed: int) -> Score:
-    """The mean over parsed items with a 95 % interval from a bootstrap over groups; unparsed ones count as wrong."""
+    """The mean with its 95 % interval, resampling whole groups; unparsed items count as wrong."""
     values = [0.0 if item.correct is None else item.correct for item in items]
     groups = [item.group for item in items]
-    mean, low, high = statistics.cluster_bootstrap(values, groups, seed=seed)
+    # Of right-or-wrong items a bootstrap claims to be certain when all agree; `accuracy` does not.
+    interval = statistics.accuracy if set(values) <= {0.0, 1.0} else statistics.cluster_bootstrap
+    mean, low, high = interval(values, groups, seed=seed)
     unparsed = sum(item.correct is None for item in items)
     return Score(benchmark, metric, mean, low, high, len(items), len(set(groups)), unparsed, chance, tuple(items))
 
