@@ -23,6 +23,10 @@ RECIPES: dict[str, tuple[Phase, ...]] = {
 """`chosen_only` trains on the chosen responses of the same pairs in the same order, without the rejected ones:
 the control that tells whether the rejected side helps."""
 
+Reference = Literal["reset", "base"]
+"""What an answer is compared with: `reset`, the model with the stages before merged (the paper); `base`, the model
+before the first DPO stage, throughout."""
+
 PACINGS = ("strict", "mixed", "hard_to_easy")
 """`strict` is the paper's easy to hard, a stage a level; `mixed` is one stage; `hard_to_easy` is strict reversed."""
 
@@ -60,6 +64,22 @@ class RunConfig:
     """Steps between checkpoints; a killed run loses at most these."""
     gradient_checkpointing: bool = True
     dtype: str = "bfloat16"
+    replay_share: float = 0.25
+    """Pacing `replay`: the share of a stage's places that goes to the levels before it."""
+    reference: Reference = "reset"
+    pairs_together: int = 3
+    """Pairs of one video that stay side by side and share its encoding: the paper's data has one chosen answer for
+    drop, shuffle and reverse. 0 or 1 mixes single pairs, as the paper does."""
+    length_matched: bool = False
+    """Train on pairs whose chosen answer is the longer one as often as the shorter one, level by level."""
+    ld_alpha: float | None = None
+    """TRL's length desensitization: weight of the longer answer's tokens beyond the shorter one's length."""
+    attention: Literal["split", "dense"] = "split"
+    """How answers of one video are kept apart in one forward; `dense` is the slower oracle."""
+    positions: Literal["hf", "max_plus_one"] | None = None
+    """Where text after a video stands; None: as the model's family loads."""
+    feature_bytes: int = 20_000_000_000
+    """Disk for cached video features."""
 
 
 PRESETS: dict[str, RunConfig] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -19,8 +19,11 @@ from tempo_core.errors import DatasetDrift, EmptyStage, TooFew
 from tempo_core.recipes import RECIPES, Phase, RunConfig
 from tempo_core.types import Example, PlannedPair, PreferencePair, Stage
 
-OUTCOME_FREE = ("preset", "checkpoint_every", "micro_batch", "gradient_checkpointing")
+OUTCOME_FREE = ("preset", "checkpoint_every", "micro_batch", "gradient_checkpointing", "feature_bytes")
 """Settings that may differ between the attempts of a run."""
+
+ADDED = ("replay_share", "reference", "pairs_together", "length_matched", "ld_alpha", "attention", "positions")
+"""Settings younger than the first runs. At their defaults they count for nothing, so that an older run goes on."""
 
 
 class Plan(Protocol):
@@ -121,7 +124,8 @@ def _content(
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
-    return {key: value for key, value in asdict(config).items() if key not in OUTCOME_FREE}
+    unchanged = {f.name for f in fields(config) if f.name in ADDED and getattr(config, f.name) == f.default}
+    return {key: value for key, value in asdict(config).items() if key not in {*OUTCOME_FREE, *unchanged}}
 
 
 def _sha256(value: Any) -> str:
