@@ -50,25 +50,36 @@ def load(
     device: str | None = None,
     dtype: str | None = None,
     positions: str | None = None,
+    attention: str = "stock",
 ) -> HFVideoLLM:
     """The base with the links merged into it, in their order.
 
     Raises:
         DatasetDrift: A link is missing, was changed, or was trained on another base or other links.
     """
-    llm = video_llms.load(Path(base), device=device, dtype=dtype, positions=positions)
+    llm = video_llms.load(Path(base), device=device, dtype=dtype, positions=positions, attention=attention)
     if not isinstance(llm, HFVideoLLM):
         raise ModelRefused(f"{llm.name} is of family {llm.family!r}, which takes no adapters.")
+    verify(links, llm.checkpoint.files_sha256)
+    for link in links:
+        _merge(llm, link)
+    return llm
+
+
+def verify(links: Sequence[Link], base_sha256: str) -> None:
+    """Check every file of the links against its hash, and that they belong to this base in this order.
+
+    Raises:
+        DatasetDrift: A link is missing, was changed, or was trained on another base or other links.
+    """
     before = ""
     for link in links:
         about = _checked(link)
-        if about["base"] != llm.checkpoint.files_sha256 or about["before"] != before:
+        if about["base"] != base_sha256 or about["before"] != before:
             raise DatasetDrift(
                 f"{link.path} was trained on another base or after other stages. Give the whole chain of one run."
             )
-        _merge(llm, link)
         before = link.sha256
-    return llm
 
 
 def save(
@@ -103,10 +114,10 @@ def read(folder: Path) -> list[tuple[Link, dict[str, Any]]]:
     return found
 
 
-def export(base: Path | str, links: Sequence[Link], out: Path) -> str:
+def export(base: Path | str, links: Sequence[Link], out: Path, *, max_shard_size: str = "5GB") -> str:
     """Write the merged model as an ordinary model folder (safetensors) and return its fingerprint.
 
-    A base in bfloat16 gives bfloat16, any other float32.
+    A base in bfloat16 gives bfloat16, any other float32. Weights above `max_shard_size` are written in several files.
 
     Raises:
         ModelRefused: `out` holds something already.
@@ -116,7 +127,7 @@ def export(base: Path | str, links: Sequence[Link], out: Path) -> str:
         raise ModelRefused(f"{out} is not empty. Give a new folder to export to.")
     llm = load(base, links, device="cpu", dtype=_dtype_of(base))
     out.mkdir(parents=True, exist_ok=True)
-    llm.model.save_pretrained(out)
+    llm.model.save_pretrained(out, max_shard_size=max_shard_size)
     for file in sorted(base.iterdir()):
         if (
             file.is_file()
