@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import get_args
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -10,6 +11,8 @@ from sqlalchemy.orm import Session
 from db import dialect
 from db.session import now_ms
 from db.tables import MetricRow
+from tempo_core.curves import Beat
+from tempo_core.recipes import Phase
 from tempo_core.types import Metric
 
 
@@ -53,6 +56,14 @@ def series(
     for key, step, value in session.execute(query):
         found.setdefault(key, []).append((step, value))
     return found
+
+
+def beats(session: Session, run_id: int, n: int = 30) -> tuple[Beat, ...]:
+    """When the last `n` steps ended, the oldest first; each step of a phase has that phase's loss."""
+    m = MetricRow
+    losses = m.key.in_([f"{phase}/loss" for phase in get_args(Phase)])
+    query = select(m.step, m.ts_ms, m.attempt).where(m.run_id == run_id, losses).order_by(m.step.desc()).limit(n)
+    return tuple(Beat(*row) for row in session.execute(query))[::-1]
 
 
 def _finite(value: float) -> float | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
@@ -21,11 +22,12 @@ from db.tables import (
     PlannedPairRow,
     RunRow,
     RunStageRow,
+    SftSetRow,
 )
 from db.timelines import config_sha256
 from tempo_core.errors import DatasetDrift, TempoError, Unknown
 from tempo_core.recipes import RECIPES, RunConfig
-from tempo_core.types import PlannedPair
+from tempo_core.types import PlannedPair, level_key
 
 FINAL = ("succeeded", "failed", "cancelled")
 
@@ -277,6 +279,46 @@ def stages(session: Session, run_id: int) -> tuple[StageLine, ...]:
     return tuple(StageLine(**(dict(row._mapping) | {"levels": tuple(row.levels)})) for row in rows)
 
 
+def outline(session: Session, run_id: int) -> tuple[StageLine, ...]:
+    """Every stage of a run, those that still wait too: they follow from its recipe and its stored plan."""
+    begun, card = stages(session, run_id), get(session, run_id)
+    expected = tuple(_expected(session, card)) if card.training_plan_sha256 is not None else ()
+    known = tuple(
+        replace(stage, levels=stage.levels or (expected[i].levels if i < len(expected) else ()))
+        for i, stage in enumerate(begun)
+    )
+    return known + expected[len(begun) :]
+
+
+def _expected(session: Session, card: RunCard) -> Iterator[StageLine]:
+    """The chain before any of it has begun. Steps count from 1 over all stages, as the trainer counts them."""
+    ordinal, step = 0, 1
+    for phase in RECIPES[card.recipe]:
+        for name, levels, n_items, n_steps in _of_phase(session, card, phase):
+            ordinal += 1
+            yield StageLine(ordinal, phase, name, levels, n_items, step, step + n_steps - 1)
+            step += n_steps
+
+
+def _of_phase(session: Session, card: RunCard, phase: str) -> Iterator[tuple[str, tuple[int | None, ...], int, int]]:
+    """Name, levels, rows and steps of each stage of a phase."""
+    config = card.config
+    if phase == "sft":
+        n = session.execute(select(SftSetRow.n_items).where(SftSetRow.id == card.sft_set_id)).scalar_one_or_none() or 0
+        n_steps = n // config.sft_examples_per_step if config.sft_steps is None else config.sft_steps
+        yield "sft", (), n_steps * config.sft_examples_per_step, n_steps
+        return
+    p = PlannedPairRow
+    counted = select(p.stage, p.level, func.count(), func.min(p.step), func.max(p.step)).where(p.run_id == card.id)
+    rows = session.execute(counted.group_by(p.stage, p.level).order_by(p.stage, p.level)).all()
+    for _, group in groupby(rows, key=lambda row: row[0]):
+        of_stage = list(group)
+        levels = tuple(row[1] for row in of_stage)
+        name = level_key(levels[0]) if len(levels) == 1 else "all"
+        n_steps = max(row[4] for row in of_stage) - min(row[3] for row in of_stage) + 1
+        yield name, levels, sum(row[2] for row in of_stage), n_steps
+
+
 def adapters(session: Session, run_id: int) -> tuple[StageLine, ...]:
     """The finished links of the chain, in the order in which they are merged; those of parent runs come first."""
     parent = get(session, run_id).parent_run_id
@@ -315,7 +357,7 @@ def attempts(session: Session, run_id: int) -> list[Attempt]:
 
 
 def score_pairs(session: Session, run_id: int, moment: str, scores: Mapping[int, PairScore]) -> None:
-    """Keep how the model ranks pairs at a moment ("base", "final", a stage's name); again replaces."""
+    """Keep how the model ranks pairs at a moment ("before", "final", a stage's name); again replaces."""
     if not scores:
         return
     rows = [

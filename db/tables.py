@@ -561,7 +561,7 @@ class RunRow(Base):
 
 class PlannedPairRow(Base):
     __tablename__ = "planned_pair"
-    __table_args__ = rules(rowid=False)
+    __table_args__ = rules(Index(None, "run_id", "step"), rowid=False)
     run_id: Mapped[int] = to("run", primary_key=True)
     ordinal: Mapped[int] = mapped_column(primary_key=True)
     step: Mapped[int]
@@ -616,16 +616,50 @@ class CheckpointRow(Base):
 
 
 class PairScoreRow(Base):
-    """How a model ranks one pair: `moment` is "base", "final" or a stage's name."""
+    """How a model ranks one pair: `moment` is "before", "final" or a stage's name."""
 
     __tablename__ = "pair_score"
-    __table_args__ = rules(rowid=False)
+    __table_args__ = rules(Index(None, "run_id", "moment", "margin"), rowid=False)
     run_id: Mapped[int] = to("run", primary_key=True)
     moment: Mapped[str] = mapped_column(primary_key=True)
     pair_id: Mapped[int] = to("pair", primary_key=True)
     margin: Mapped[float | None]
     chosen_log_prob: Mapped[float | None]
     rejected_log_prob: Mapped[float | None]
+
+
+class RunNoteRow(Base):
+    """What a person should know of a run. Each text once, so that a resumed attempt does not say it again."""
+
+    __tablename__ = "run_note"
+    __table_args__ = rules(UniqueConstraint("run_id", "kind", "text"))
+    id: Mapped[int] = key()
+    run_id: Mapped[int] = to("run")
+    attempt: Mapped[int]
+    kind: Mapped[str]
+    text: Mapped[str]
+    created_ms: Mapped[int]
+
+
+class RunLeftOutRow(Base):
+    """A pair of the data that a run does not train on, and how long it is."""
+
+    __tablename__ = "run_left_out"
+    __table_args__ = rules(rowid=False)
+    run_id: Mapped[int] = to("run", primary_key=True)
+    pair_id: Mapped[int] = to("pair", primary_key=True)
+    reason: Mapped[str]
+    n_tokens: Mapped[int]
+
+
+class RunSeenRow(Base):
+    """Up to which end of a run a person knows of it; a resumed run ends again, later."""
+
+    __tablename__ = "run_seen"
+    __table_args__ = rules(rowid=False)
+    run_id: Mapped[int] = to("run", primary_key=True)
+    user_id: Mapped[int] = to("app_user", primary_key=True)
+    ended_ms: Mapped[int]
 
 
 class EvaluationRow(Base):
