@@ -6,8 +6,10 @@ The one thing to know: the value is one number per **token** of an answer, so ev
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
+import os
 import uuid
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -20,8 +22,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from tempo_core.training import tensor_file
-from tempo_core.training.features import FORMAT, major_minor, processor_config, sha256_of_json
+from tempo_core.training.keys import FORMAT, checked_key, is_key, major_minor, processor_config, sha256_of_json
 from tempo_core.video_llms.base import HFVideoLLM
+
+BUDGET_BYTES = 2_000_000_000
+"""Our choice: some thirty references of 60,000 answers each."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +38,7 @@ class ReferenceStore:
     its own, so nobody waits for anybody; the same answer in two parts has the same value.
 
     Args:
+        budget_bytes: When the folder holds more, the references that were not opened for the longest time leave.
         note: Is told, once, why nothing is written any more. What was added stays usable in this process.
     """
 
@@ -41,18 +47,20 @@ class ReferenceStore:
         folder: Path,
         reference_key: str,
         *,
+        budget_bytes: int = BUDGET_BYTES,
         note: Callable[[str], None] = _log.warning,
     ) -> None:
         self.hits = 0
         self.misses = 0
-        self._home = folder / reference_key
+        self._home = folder / checked_key(reference_key)
         self._note = note
-        self._full = False
+        self._stopped = False
         self._new: dict[str, Tensor] = {}
-        tensor_file.sweep(self._home)
         self._values: dict[str, Tensor] = {}
-        for part in sorted(self._home.glob(f"part-*{tensor_file.SUFFIX}")):
+        tensor_file.sweep(self._home)
+        for part in _parts(self._home):
             self._values |= _unpacked(tensor_file.read(part))
+        _trim(self._home, budget_bytes)
 
     def __len__(self) -> int:
         return len(self._values)
@@ -76,22 +84,27 @@ class ReferenceStore:
         value = per_token.detach().to("cpu", torch.float32, copy=True)
         if value.dim() != 1 or not len(value):
             raise ValueError(f"shape {tuple(value.shape)}: one log-probability a token of one answer is needed")
-        if bool(torch.isfinite(value).all()):
+        if checked_key(answer_key) not in self._values and bool(torch.isfinite(value).all()):
             self._values[answer_key] = self._new[answer_key] = value
 
     def flush(self) -> None:
         """Write what was added since the last flush. A full disk is noted once and stops nothing."""
-        if not self._new or self._full:
+        new, self._new = self._new, {}
+        if not new or self._stopped:
             return
         try:
-            tensor_file.write(self._home / f"part-{uuid.uuid4().hex}{tensor_file.SUFFIX}", _packed(self._new))
+            tensor_file.write(self._home / f"part-{uuid.uuid4().hex}{tensor_file.SUFFIX}", _packed(new))
         except OSError as error:
-            self._full = True
+            self._stopped = True
             self._note(
-                f"Log-probabilities of the reference are not stored in {self._home}: {error}. Training goes on; a "
-                "later run computes them again. Make room to store them."
+                f"Log-probabilities of the reference are not stored in {self._home}: {error}. Training goes on, and a "
+                "later run computes them again. Make room before it."
             )
-        self._new = {}
+
+    def clear(self) -> None:
+        """Forget everything under this key, on disk too: after a mismatch none of it can be trusted."""
+        self._values, self._new = {}, {}
+        _remove(self._home)
 
 
 def reference_key(llm: HFVideoLLM, chain: Sequence[str], attention: str) -> str:
@@ -153,6 +166,35 @@ def sums(chosen: Sequence[Tensor], rejected: Sequence[Tensor], ld_alpha: float |
         summed = (rows * shared).sum(dim=1) + ld_alpha * (rows * ~shared).sum(dim=1)
     of_chosen, of_rejected = summed.chunk(2)
     return of_chosen, of_rejected
+
+
+def _parts(home: Path) -> list[Path]:
+    return sorted(home.glob(f"part-*{tensor_file.SUFFIX}"))
+
+
+def _remove(home: Path) -> None:
+    for part in _parts(home):
+        tensor_file.remove(part)
+    # Stays if something lies there that is not ours.
+    with contextlib.suppress(OSError):
+        home.rmdir()
+
+
+def _trim(home: Path, budget_bytes: int) -> None:
+    """Make room by whole references; `home`, being opened now, is the youngest and stays."""
+    with contextlib.suppress(OSError):
+        os.utime(home)
+    sizes: dict[Path, int] = {}
+    opened: dict[Path, int] = {}
+    for folder in home.parent.glob("*/"):
+        with contextlib.suppress(OSError):
+            sizes[folder] = sum(part.stat().st_size for part in _parts(folder))
+            opened[folder] = folder.stat().st_mtime_ns
+    too_much = sum(sizes.values()) - budget_bytes
+    for folder in sorted(opened, key=lambda folder: opened[folder]):
+        if too_much > 0 and folder != home and is_key(folder.name):
+            _remove(folder)
+            too_much -= sizes[folder]
 
 
 def _packed(values: dict[str, Tensor]) -> dict[str, Tensor]:

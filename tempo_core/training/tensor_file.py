@@ -26,6 +26,9 @@ _UNFINISHED = ".tmp-"
 _ABANDONED_S = 3600.0
 """Our choice: nobody needs an hour for one file, so an unfinished one of this age belongs to a killed process."""
 
+_HEADER_BYTES = 256
+"""No less than what the file says of itself and of each tensor takes."""
+
 
 def write(path: Path, tensors: Mapping[str, Tensor]) -> int:
     """Write the tensors and return the file's size in bytes.
@@ -50,6 +53,12 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> int:
             temporary.unlink(missing_ok=True)
         raise
     return len(content)
+
+
+def size(tensors: Mapping[str, Tensor]) -> int:
+    """At most how many bytes `write` will need."""
+    n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    return n_bytes + _HEADER_BYTES * (1 + len(tensors))
 
 
 def read(path: Path) -> dict[str, Tensor] | None:
@@ -84,7 +93,7 @@ def _checked(content: bytes, name: str) -> dict[str, Tensor] | None:
         about = json.loads(content[8 : 8 + n_header])["__metadata__"]
         tensors = load(content)
         return tensors if about == {"name": name, "crc32": _checksum(tensors)} else None
-    except (SafetensorError, ValueError, KeyError, TypeError):
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
