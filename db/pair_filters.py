@@ -25,6 +25,7 @@ LEVEL_OF_MAGNITUDE = {16: 1, 8: 2, 4: 3, 2: 4}
 class PairFilter:
     """What must hold of a pair; an empty field asks nothing. `rule` is a filter rule that the pair failed.
 
+    `ids` names the pairs themselves, as a run does for those of a step; the desk then shows them in this order.
     `levels` are 1 (easiest) .. 4 by `thresholds` on the percentile inside the kind, or by magnitude (axis "paper").
     """
 
@@ -37,6 +38,7 @@ class PairFilter:
     video_id: int | None = None
     model_id: int | None = None
     rule: str | None = None
+    ids: tuple[int, ...] = ()
     axis: str = "measured"
     thresholds: tuple[float, float, float] = QUARTERS
 
@@ -82,6 +84,13 @@ def _numbers(value: str) -> tuple[int, ...]:
     return tuple(int(part) for part in value.split(","))
 
 
+def _ids(value: str) -> tuple[int, ...]:
+    found = tuple(dict.fromkeys(_numbers(value)))
+    if not all(0 < number < 2**63 for number in found):
+        raise ValueError(value)
+    return found
+
+
 def _pair(value: str) -> tuple[float, float]:
     low, high = (float(part) for part in value.split(","))
     return low, high
@@ -102,6 +111,7 @@ _READERS: dict[str, Any] = {
     "video_id": int,
     "model_id": int,
     "rule": str,
+    "ids": _ids,
     "axis": _axis,
     "thresholds": _three,
 }
@@ -132,6 +142,8 @@ def where(wanted: PairFilter) -> list[ColumnElement[bool]]:
     if wanted.rule is not None:
         failed = FilterResultRow.name == wanted.rule, FilterResultRow.passed == False  # noqa: E712
         found.append(p.id.in_(select(FilterResultRow.pair_id).where(*failed)))
+    if wanted.ids:
+        found.append(p.id.in_(wanted.ids))
     if words := wanted.search.replace("\0", " ").split():
         found.append(p.id.in_(_hits(words)))
     if wanted.levels:

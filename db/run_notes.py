@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, insert, or_, select
 from sqlalchemy.orm import Session
@@ -86,8 +87,9 @@ def left_out(session: Session, run_id: int, limit: int = 200) -> dict[int, int]:
 def news(session: Session, person: Person) -> tuple[Ended, ...]:
     """The newest runs that ended since this person is here and that the person has not seen ended."""
     r, seen = RunRow, RunSeenRow
+    columns: tuple[Any, ...] = (r.id, r.recipe, r.state, func.coalesce(r.error, JobRow.error), r.ended_ms)
     query = (
-        select(r.id, r.recipe, r.state, func.coalesce(r.error, JobRow.error), r.ended_ms)
+        select(*columns)
         .join(UserRow, UserRow.id == person.id)
         .outerjoin(JobRow, JobRow.id == r.job_id)
         .outerjoin(seen, (seen.run_id == r.id) & (seen.user_id == person.id))

@@ -25,17 +25,17 @@ def _wanted() -> PairFilter:
         return NO_FILTER
 
 
-def _pinned() -> int | None:
-    """The pair that the address asks for, or None."""
+def _pinned(wanted: PairFilter, n_wanted: int) -> tuple[int, ...]:
+    """The pair that the address asks for, else those that its filter names and that are there."""
     asked = st.query_params.get("pair", "")
     if not asked:
-        return None
+        return wanted.ids if n_wanted else ()
     try:
         with state.database().reading() as session:
-            return pairs.get(session, int(asked)).id
+            return (pairs.get(session, int(asked)).id,)
     except (TempoError, ValueError):
         st.warning(f"There is no pair {escaped(asked)}. The next pending pairs are shown instead.")
-        return None
+        return ()
 
 
 def _nothing_yet(n_all: int, wanted: PairFilter) -> None:
@@ -62,8 +62,8 @@ def main() -> None:
     wanted = _wanted()
     with state.database().reading() as session:
         n_wanted, n_all = pairs.count(session, wanted), pairs.count(session)
-    pinned = _pinned()
-    if n_wanted == 0 and pinned is None:
+    pinned = _pinned(wanted, n_wanted)
+    if n_wanted == 0 and not pinned:
         _nothing_yet(n_all, wanted)
     else:
         desk(wanted, pinned)

@@ -60,10 +60,11 @@ _page = st.components.v2.component("tempo_desk_page", html="<i></i>", css=_read(
 
 
 @st.fragment
-def desk(wanted: PairFilter, pinned: int | None = None) -> None:
-    """Review the pending pairs of a filter. `pinned` is shown first, whatever was decided about it before."""
+def desk(wanted: PairFilter, pinned: Sequence[int] = ()) -> None:
+    """Review the pending pairs of a filter. The `pinned` ones are shown first, whatever was decided about them."""
     database, person = state.database(), state.person()
-    first = None if pinned in st.session_state.get(_TAKEN, []) else pinned
+    taken = st.session_state.get(_TAKEN, [])
+    first = [pair_id for pair_id in pinned if pair_id not in taken]
     data = desk_data.desk_data(database, state.home(), person, wanted, state.sign, pinned=first)
     acked = st.session_state.get(_ACKED, {})
     sent = _component(

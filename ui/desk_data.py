@@ -5,7 +5,7 @@ Moments are frame numbers here; the browser derives seconds from the rate, or fr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -33,17 +33,18 @@ Sign = Callable[[str, int], str]
 
 
 def desk_data(
-    database: Database, home: Home, person: Person, wanted: PairFilter, sign: Sign, *, pinned: int | None = None
+    database: Database, home: Home, person: Person, wanted: PairFilter, sign: Sign, *, pinned: Sequence[int] = ()
 ) -> dict[str, Any]:
-    """Claim the next pairs of a filter and describe them."""
+    """Claim the next pairs of a filter and describe them, after those that are pinned."""
     with database.session() as session:
         held = [pair_id for pair_id, _version in claims.claim(session, person, QUEUE, wanted)]
-    ordered = ([pinned] if pinned is not None else []) + [pair_id for pair_id in held if pair_id != pinned]
+    # A long list of pinned pairs goes to the browser as it is worked off.
+    ordered = [*pinned, *(pair_id for pair_id in held if pair_id not in pinned)][:QUEUE]
     with database.reading() as session:
         cards = [card for card in (_card(session, pair_id) for pair_id in ordered) if card is not None]
         clocks = {card.video_id: _clock_of(session, home, card.video_id) for card in cards}
         counts = reviews.progress(session, person)
-        left = pairs.count(session, wanted.with_status("pending"))
+        left = max(len(pinned), pairs.count(session, wanted.with_status("pending")))
     return {
         "queue": [pair(card, clocks[card.video_id], sign) for card in cards],
         "counts": {"done": counts.done, "total": counts.done + left, "median_dwell_s": counts.median_dwell_s},

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from db import migrate, pairs, people, reviews
 from db.pair_filters import NO_FILTER
+from db.reviews import ReviewItem
 from db.session import Database
 from tempo_core.settings import Home
 from tests import studio
@@ -140,3 +141,13 @@ def test_a_pair_without_its_scan_can_still_be_judged(home):
 def test_an_upgrade_of_an_empty_home_gives_a_working_page(home):
     migrate.upgrade(home)
     assert not review_page().exception
+
+
+def test_pairs_named_in_the_address_are_shown_in_that_order_whatever_was_decided_about_them(home):
+    database = studio.fill(home, n_videos=1)
+    with database.session() as session:
+        reviews.decide(session, people.local(session), ReviewItem("t", 5, 1, "accept"))
+    assert [pair["id"] for pair in queue_of(review_page(ids="5,2,7"))["queue"]] == [5, 2, 7]
+    assert "No pair matches" in review_page(ids="4040").info[0].value
+    assert "is no value for the filter ids" in review_page(ids=str(2**70)).warning[0].value
+    database.close()
