@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from ui import server, state
+from ui import server, state, style
 
 HERE = Path(__file__).parent
 
@@ -33,6 +33,7 @@ PAGES = {
 def navigation() -> None:
     """Show the page that the address names."""
     st.set_page_config(page_title="TEMPO Studio", page_icon="🎞️", layout="wide")
+    style.load()
     state.require_login()
     found = {
         group: [

@@ -75,6 +75,11 @@ def widget(found, label: str):
     return next(w for w in found if w.label == label)
 
 
+def component(app: AppTest, name: str):
+    (found,) = [shown for shown in app.get("bidi_component") if shown.proto.component_name == name]
+    return found
+
+
 def press(app: AppTest, label: str) -> AppTest:
     button(app, label).click().run()
     assert not app.exception, [error.value for error in app.exception]
@@ -140,7 +145,7 @@ def test_the_library_tells_each_refusal_with_value_and_limit(filled):
 def test_a_video_shows_its_clips_in_order_and_every_rule(filled):
     app = opened("library", video="1")
     assert app.subheader[0].value == "drawn\\-0\\.mp4"
-    (strip,) = app.get("bidi_component")
+    strip = component(app, "tempo_strip")
     data = json.loads(strip.proto.json)
     assert [cell["clip"] for cell in data["cells"]] == list(range(8)) and data["url"].startswith("/sprites/")
     assert app.dataframe[1].value["rule"].tolist()[0] == "enough shots"
@@ -206,7 +211,7 @@ def test_a_pair_shows_both_texts_the_shown_order_and_each_filter(filled):
     app = opened("pairs", pair="3")
     said = texts(app)
     assert card.final_chosen in said and card.final_rejected in said
-    (strip,) = app.get("bidi_component")
+    strip = component(app, "tempo_strip")
     assert [cell["clip"] for cell in json.loads(strip.proto.json)["cells"]] == list(card.plan.order)
 
 
