@@ -244,7 +244,7 @@ def test_a_qwen_checkpoint_answers_from_pictures_and_from_captions_and_every_ans
         result = studio.job("pair").result
         assert (result["videos"], result["pairs"], result["failed"]) == (3, 9, {})
     with studio.database.reading() as session:
-        model = next(card for card in models.listing(session) if card.family == "qwen-vl")
+        model = next(card for card in models.listing(session) if card.family == "qwen2_5_vl")
         wanted = [PairFilter(status=status, model_id=model.id) for status in ("pending", "filtered")]
         made = [pairs.get(session, line.id) for each in wanted for line in pairs.page(session, each)]
     assert Counter(card.input for card in made) == {"video": 9, "captions": 9}

@@ -1,6 +1,6 @@
 """Video LLMs by family. `load` finds the family of a folder, checks that it is safe, and loads it.
 
-A new family is one file and one line in `FAMILIES`. No torch is imported until `load` is called.
+A new family is one file and one line in `families.FAMILIES`. No torch is imported until `load` is called.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tempo_core.errors import ModelRefused
 from tempo_core.video_llms import checkpoints
+from tempo_core.video_llms.families import FAMILIES
 
 if TYPE_CHECKING:
     from tempo_core.video_llms.base import VideoLLM
 
-FAMILIES = {
-    "tiny": "tempo_core.video_llms.tiny",
-    "qwen-vl": "tempo_core.video_llms.qwen_vl",
-}
-"""Each module names its class `VIDEO_LLM`."""
+__all__ = ["FAMILIES", "load"]
 
 
 def load(
-    path: Path | str, *, device: str | None = None, dtype: str | None = None, positions: str | None = None
+    path: Path | str,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    positions: str | None = None,
+    attention: str = "stock",
 ) -> VideoLLM:
     """Load a Video LLM for asking and scoring.
 
@@ -31,13 +32,12 @@ def load(
         device: "cpu", "cuda", ...; None takes a GPU where there is one.
         dtype: "float32", "bfloat16", ...; None takes bfloat16 on a GPU, else float32.
         positions: "hf" or "max_plus_one"; None takes the family's own.
+        attention: "stock"; "tree" for training on trees, after `tempo_core.training.backbone` was imported.
 
     Raises:
         ModelRefused: The folder is no model, not safe to load, or of no supported family.
     """
     checkpoint = checkpoints.inspect(path)
-    if checkpoint.family not in FAMILIES:
-        raise ModelRefused(f"{path} is of family {checkpoint.family!r}. Supported are: {', '.join(sorted(FAMILIES))}.")
     video_llm = importlib.import_module(FAMILIES[checkpoint.family]).VIDEO_LLM
-    loaded: VideoLLM = video_llm.load(checkpoint, device=device, dtype=dtype, positions=positions)
+    loaded: VideoLLM = video_llm.load(checkpoint, device=device, dtype=dtype, positions=positions, attention=attention)
     return loaded

@@ -1,14 +1,12 @@
 """What every Video LLM can do here, and how the families of transformers do it.
 
-The one thing to know: a prompt is text and pictures with their times, and it becomes token ids in one place
-(`encode_many`), with `VideoMetadata` always given. Without it the processor assumes 24 pictures a second, and
-neighbouring pictures silently share one temporal position: the model could not see any order.
+The one thing to know: a prompt becomes token ids in one place (`encode_many`), and its video becomes what the language
+model reads in one place (`features`, `video_inputs`); a family says only what is its own in both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -16,28 +14,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
-from transformers.video_utils import VideoMetadata
 
 from tempo_core.errors import ModelRefused, OutsideVocabulary, PromptTooLong, VideoLost
 from tempo_core.settings import TRUST_REMOTE_CODE
 from tempo_core.types import Answer, Frames, Question, Sampling
 from tempo_core.video_llms.checkpoints import Checkpoint
 from tempo_core.video_llms.drawing import Draw
-from tempo_core.video_llms.positions import POSITIONS, max_plus_one
+from tempo_core.video_llms.encoding import VIDEO_TYPE as VIDEO_TYPE
+from tempo_core.video_llms.encoding import Encoded as Encoded
+from tempo_core.video_llms.encoding import channels_first, conversation, metadata, padded
+from tempo_core.video_llms.positions import POSITIONS
 
-VIDEO_TYPE = 2
-"""`mm_token_type_ids` of a video token; text is 0."""
+FEATURES = "features"
+"""Key of what `features` gives for every family: (V, D), one row per video token."""
 
+LORA_TARGETS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
+"""The linear layers of a language model of the Llama kind; never the vision tower's."""
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """One prompt, not padded: `input_ids` and `mm_token_type_ids` (L,), and what the vision tower needs."""
-
-    input_ids: Tensor
-    mm_token_type_ids: Tensor
-    tensors: dict[str, Tensor]
-    """pixel_values_videos (P, D), video_grid_thw (1, 3), second_per_grid_ts (1,); empty without a video."""
-    n_video_tokens: int
+ATTENTION: dict[str, dict[str, Any]] = {
+    "stock": {},
+    # Not one name for all: the tower would be handed the text's tree. The training engine registers the function.
+    "tree": {"attn_implementation": {"text_config": "tree_sdpa", "vision_config": "sdpa", "": "sdpa"}},
+}
+"""What `load` tells transformers about attention."""
 
 
 class VideoLLM(Protocol):
@@ -53,7 +52,7 @@ class VideoLLM(Protocol):
     lora_targets: str
     """Regular expression over module names: the linear layers of the language model, never of the vision tower."""
     tower_names: tuple[str, ...]
-    """Module names of the vision tower and its projector."""
+    """Names of the vision tower and its projector: what a video's features depend on."""
     batch_size: int
     """Questions in one forward."""
     long_side: int | None
@@ -81,11 +80,24 @@ class VideoLLM(Protocol):
 
 
 class HFVideoLLM:
-    """A family of transformers, loaded through its Auto classes from a local folder of safetensors."""
+    """A family of transformers, loaded through its Auto classes from a local folder of safetensors.
+
+    A family gives the five names below and four functions: `_tensors_by_video`, `_n_features`, `_see`, `_seen`.
+    """
 
     family: str = ""
     prompt_set: str = "general"
-    lora_targets: str = ""
+    lora_targets: str = LORA_TARGETS
+    position_rows: int = 1
+    """Rows of `positions_of`: 3 where time, height and width have their own, else 1."""
+    forward_types: bool = False
+    """Whether forward takes `mm_token_type_ids`."""
+    pixel_key: ClassVar[str] = "pixel_values_videos"
+    """What forward calls the pixels."""
+    grid_keys: ClassVar[tuple[str, ...]] = ()
+    """What else of a video forward wants to know."""
+    modality: ClassVar[str] = "video"
+    """What forward and the configuration call a video's features and tokens."""
     tower_names: tuple[str, ...] = ()
     long_side: int | None = None
     batch_size: int = 8
@@ -101,16 +113,13 @@ class HFVideoLLM:
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.positions = positions
-        self.video_token_id = int(model.config.video_token_id)
+        self.video_token_id = int(getattr(model.config, f"{self.modality}_token_id"))
         self.end_ids = _end_ids(model, self.tokenizer)
-        self._control_tokens = tuple(self.tokenizer.all_special_tokens)
+        self._control_tokens = (*self.tokenizer.all_special_tokens, processor.video_token)
         special = {*self.tokenizer.all_special_ids, self.video_token_id, int(model.config.image_token_id)}
         self._never = sorted(special - set(self.end_ids))
         # The checkpoint's own sampling settings would fill every gap in ours.
         model.generation_config = GenerationConfig(eos_token_id=list(self.end_ids), pad_token_id=self.pad_id)
-        if positions == "max_plus_one":
-            # On the instance: the library's class stays as it is for everybody else in this process.
-            self.core.get_rope_index = max_plus_one(self.core.get_rope_index)
 
     @classmethod
     def load(
@@ -120,11 +129,18 @@ class HFVideoLLM:
         device: str | None = None,
         dtype: str | None = None,
         positions: str | None = None,
+        attention: str = "stock",
     ) -> Self:
-        """Load a checkpoint that `checkpoints.inspect` let pass."""
+        """Load a checkpoint that `checkpoints.inspect` let pass.
+
+        Args:
+            attention: "stock", or "tree" for training; `tempo_core.training.backbone` must be imported before.
+        """
         positions = positions or cls.default_positions
         if positions not in POSITIONS:
             raise ValueError(f"positions is {positions!r}, must be one of {POSITIONS}")
+        if attention not in ATTENTION:
+            raise ValueError(f"attention is {attention!r}, must be one of {tuple(ATTENTION)}")
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
         folder = str(checkpoint.path)
@@ -132,7 +148,7 @@ class HFVideoLLM:
         try:
             processor = AutoProcessor.from_pretrained(folder, **options)
             model = AutoModelForImageTextToText.from_pretrained(
-                folder, dtype=getattr(torch, dtype), use_safetensors=True, **options
+                folder, dtype=getattr(torch, dtype), use_safetensors=True, **ATTENTION[attention], **options
             )
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise ModelRefused(f"{folder} could not be loaded as {cls.family}: {error}") from error
@@ -150,7 +166,7 @@ class HFVideoLLM:
 
     @property
     def core(self) -> Any:
-        """The model without its head: what knows `get_rope_index`."""
+        """The model without its head."""
         return self.bare_model.model
 
     @property
@@ -188,7 +204,7 @@ class HFVideoLLM:
             self.check_text(question.text)
         videos = [question.frames for question in questions if question.frames is not None]
         prompts = self.processor.apply_chat_template(
-            [_conversation(question) for question in questions], tokenize=False, add_generation_prompt=True
+            [conversation(question) for question in questions], tokenize=False, add_generation_prompt=True
         )
         for question, prompt in zip(questions, prompts, strict=True):
             if prompt.count(self.processor.video_token) != (question.frames is not None):
@@ -198,8 +214,8 @@ class HFVideoLLM:
                 )
         pictures: dict[str, Any] = {}
         if videos:
-            pictures["videos"] = [_channels_first(video) for video in videos]
-            pictures["video_metadata"] = [_metadata(video) for video in videos]
+            pictures["videos"] = [channels_first(video) for video in videos]
+            pictures["video_metadata"] = [metadata(video) for video in videos]
             pictures.update(self.video_options)
         batch = self.processor(text=list(prompts), **pictures)
         tensors = iter(self._tensors_by_video(batch) if videos else ())
@@ -208,22 +224,13 @@ class HFVideoLLM:
             for question, ids in zip(questions, batch["input_ids"], strict=True)
         ]
 
-    def _tensors_by_video(self, batch: Any) -> Iterator[dict[str, Tensor]]:
-        grids = torch.as_tensor(batch["video_grid_thw"])
-        seconds = torch.as_tensor(batch["second_per_grid_ts"], dtype=torch.float32)
-        pixels = torch.split(torch.as_tensor(batch["pixel_values_videos"]), grids.prod(dim=1).tolist())
-        for i, pixel_values in enumerate(pixels):
-            yield {
-                "pixel_values_videos": pixel_values,
-                "video_grid_thw": grids[i : i + 1],
-                "second_per_grid_ts": seconds[i : i + 1],
-            }
-
     def _encoded(self, ids: Sequence[int], tensors: dict[str, Tensor]) -> Encoded:
         input_ids = torch.as_tensor(ids, dtype=torch.long)
         types = (input_ids == self.video_token_id).long() * VIDEO_TYPE
         n_video_tokens = int((types == VIDEO_TYPE).sum())
-        expected = self._n_features(tensors["video_grid_thw"]) if tensors else 0
+        expected = self._n_features(tensors) if tensors else 0
+        if tensors and not expected:
+            raise VideoLost("The pictures give no video token. Ask with one picture or more.")
         if n_video_tokens != expected:
             raise VideoLost(
                 f"The prompt holds {n_video_tokens} video tokens and the pictures give {expected}. "
@@ -231,25 +238,10 @@ class HFVideoLLM:
             )
         return Encoded(input_ids, types, tensors, n_video_tokens)
 
-    def _n_features(self, grid_thw: Tensor) -> int:
-        n_features = int(grid_thw.prod()) // int(self.bare_model.config.vision_config.spatial_merge_size) ** 2
-        if n_features == 0:
-            raise VideoLost("The pictures give no video token. Ask with one picture or more.")
-        return n_features
-
     def encode_answer(self, text: str) -> list[int]:
         """An answer's ids as generation emits them: tokenised apart from the prompt, and with the end token."""
         self.check_text(text)
         return [*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.end_id]
-
-    def positions_of(self, encoded: Encoded) -> Tensor:
-        """Positions of one prompt, shape (3, L): time, height, width."""
-        ids, types = encoded.input_ids[None], encoded.mm_token_type_ids[None]
-        if not encoded.tensors:
-            return torch.arange(ids.shape[1]).expand(3, -1)
-        grid = {key: encoded.tensors[key] for key in ("video_grid_thw", "second_per_grid_ts")}
-        positions: Tensor = self.core.get_rope_index(ids, types, attention_mask=torch.ones_like(ids), **grid)[0]
-        return positions[:, 0]
 
     def fps_of(self, n_pictures: int, duration_s: float) -> float:
         """The rate to tell the model for pictures spread over `duration_s`."""
@@ -258,6 +250,61 @@ class HFVideoLLM:
     def shown(self, pixels: NDArray[np.uint8], numbers: Sequence[int], duration_s: float) -> Frames:
         """Pictures as this model is told of them. Pairing, training and evaluation all come through here."""
         return Frames(pixels, tuple(numbers), self.fps_of(len(numbers), duration_s))
+
+    # --- the video apart from the text ----------------------------------------------------------------------
+
+    def video_end(self, encoded: Encoded) -> int:
+        """Index after the last video token: what depends on the video ends here. 0 without a video."""
+        places = (encoded.mm_token_type_ids == VIDEO_TYPE).nonzero()
+        return int(places.max()) + 1 if len(places) else 0
+
+    def positions_of(self, encoded: Encoded) -> Tensor:
+        """Positions of one prompt, shape (R, L) with R = `position_rows`."""
+        return torch.arange(len(encoded.input_ids))[None].expand(self.position_rows, -1)
+
+    @torch.no_grad()
+    def features(self, encoded: Encoded) -> dict[str, Tensor]:
+        """What the frozen tower and its projector make of a prompt's video, on the model's device.
+
+        Returns:
+            "features" (V, D), V = `n_video_tokens`, and "deepstack.0", ... (V, D) where the family has them.
+        """
+        if not encoded.tensors:
+            raise VideoLost("A prompt without a video has no features. Ask with one picture or more.")
+        return self._see({key: tensor.to(self.device) for key, tensor in encoded.tensors.items()})
+
+    def video_inputs(self, videos: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
+        """What forward needs of the videos in one row or batch, in the order of their places in it.
+
+        Args:
+            videos: Of each what `features` gave, or `Encoded.tensors` where the tower is to run (and to learn). Not
+                mixed; keys that forward does not know are left alone.
+        """
+        if not videos:
+            return {}
+        here = [{key: tensor.to(self.device) for key, tensor in video.items()} for video in videos]
+        shown = self._seen(here) if FEATURES in here[0] else self._pixels(here)
+        grids = {key: torch.cat([v[key] for v in here]) for key in self.grid_keys if all(key in v for v in here)}
+        return {**shown, **grids}
+
+    def _pixels(self, videos: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
+        return {self.pixel_key: torch.cat([video[self.pixel_key] for video in videos])}
+
+    def _tensors_by_video(self, batch: Any) -> Iterator[dict[str, Tensor]]:
+        """What the processor made of each video: pixels and grids by the names that forward gives them."""
+        raise NotImplementedError
+
+    def _n_features(self, tensors: dict[str, Tensor]) -> int:
+        """How many video tokens the pixels will give."""
+        raise NotImplementedError
+
+    def _see(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One video through tower and projector: see `features`."""
+        raise NotImplementedError
+
+    def _seen(self, videos: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
+        """Features as the output of the tower that forward would have run itself."""
+        raise NotImplementedError
 
     # --- asking ---------------------------------------------------------------------------------------------
 
@@ -349,20 +396,13 @@ class HFVideoLLM:
 
     # --- batches --------------------------------------------------------------------------------------------
 
-    def collate(self, encoded: Sequence[Encoded], answers: Sequence[Sequence[int]], *, side: str) -> dict[str, Tensor]:
+    def collate(self, encoded: Sequence[Encoded], answers: Sequence[Sequence[int]], *, side: str) -> dict[str, Any]:
         """Prompts with their answers as one padded batch of model inputs; generation pads left, scoring right."""
-        tails = [torch.tensor(answer, dtype=torch.long) for answer in answers]
-        rows = [torch.cat([e.input_ids, tail]) for e, tail in zip(encoded, tails, strict=True)]
-        types = [torch.cat([e.mm_token_type_ids, tail * 0]) for e, tail in zip(encoded, tails, strict=True)]
-        batch = {
-            "input_ids": _pad(rows, self.pad_id, side),
-            "attention_mask": _pad([torch.ones_like(row) for row in rows], 0, side),
-            "mm_token_type_ids": _pad(types, 0, side),
-        }
-        for key in ("pixel_values_videos", "video_grid_thw", "second_per_grid_ts"):
-            if parts := [e.tensors[key] for e in encoded if e.tensors]:
-                batch[key] = torch.cat(parts)
-        return {key: value.to(self.device) for key, value in batch.items()}
+        ids, mask, types = (tensor.to(self.device) for tensor in padded(encoded, answers, self.pad_id, side))
+        batch: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
+        if self.forward_types:
+            batch["mm_token_type_ids"] = types
+        return {**batch, **self.video_inputs([e.tensors for e in encoded if e.tensors])}
 
     def _batches(self, questions: Sequence[Question], extra: Sequence[int] | None = None) -> Iterator[list[int]]:
         """Indices in groups of similar length: little padding, and answers that end at about the same step."""
@@ -375,31 +415,6 @@ class HFVideoLLM:
         order = sorted(range(len(questions)), key=size)
         for start in range(0, len(order), self.batch_size):
             yield order[start : start + self.batch_size]
-
-
-def _conversation(question: Question) -> list[dict[str, Any]]:
-    content: list[dict[str, str]] = [] if question.frames is None else [{"type": "video"}]
-    return [{"role": "user", "content": [*content, {"type": "text", "text": question.text}]}]
-
-
-def _channels_first(frames: Frames) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(frames.pixels)).permute(0, 3, 1, 2)
-
-
-def _metadata(frames: Frames) -> Any:
-    n_pictures, height, width = frames.pixels.shape[:3]
-    return VideoMetadata(
-        total_num_frames=n_pictures,
-        fps=frames.fps,
-        frames_indices=list(range(n_pictures)),
-        duration=n_pictures / frames.fps,
-        height=height,
-        width=width,
-    )
-
-
-def _pad(rows: Sequence[Tensor], value: int, side: str) -> Tensor:
-    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value, padding_side=side)
 
 
 def _end_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:

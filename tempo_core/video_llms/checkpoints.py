@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from tempo_core.errors import ModelRefused
-
-FAMILY_OF_MODEL_TYPE = {"qwen2_5_vl": "qwen-vl"}
-"""`model_type` of config.json -> our family; `family_key` in config.json wins over it."""
+from tempo_core.video_llms.families import FAMILIES
 
 FAMILY_KEY = "tempo_family"
-"""Key in config.json of checkpoints that we make ourselves; transformers keeps it when it saves a configuration."""
+"""Key in config.json of checkpoints that we make ourselves, and it wins over `model_type`; transformers keeps it when
+it saves a configuration."""
 
 MANIFEST = "tempo_manifest.json"
 CODE_OR_PICKLE = frozenset({".py", ".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".so"})
@@ -152,12 +151,13 @@ def _check_length(file: Path) -> None:
 
 def _family(folder: Path, config: dict[str, Any], model_type: str) -> str:
     marked = config.get(FAMILY_KEY)
-    if isinstance(marked, str) and marked:
-        return marked
-    if model_type in FAMILY_OF_MODEL_TYPE:
-        return FAMILY_OF_MODEL_TYPE[model_type]
-    supported = ", ".join(sorted(FAMILY_OF_MODEL_TYPE))
-    raise ModelRefused(f"{folder} is of model type {model_type!r}. Supported are: {supported}, and the embedded model.")
+    family = marked if isinstance(marked, str) and marked else model_type
+    if family not in FAMILIES:
+        supported = ", ".join(sorted(FAMILIES))
+        raise ModelRefused(
+            f"{folder} is of model type {family!r}. Supported are: {supported} (tiny is the embedded one)."
+        )
+    return family
 
 
 def _code_key(value: Any) -> str | None:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from tempo_core.video_llms.base import HFVideoLLM
+from tempo_core.video_llms.mrope import MRopeVideoLLM
 
 
-class QwenVL(HFVideoLLM):
+class QwenVL(MRopeVideoLLM):
     """`Qwen2_5_VLForConditionalGeneration` with its own processor."""
 
-    family = "qwen-vl"
-    prompt_set = "general"
-    lora_targets = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
-    tower_names = ("model.visual",)
+    family = "qwen2_5_vl"
+    grid_keys: ClassVar[tuple[str, ...]] = ("video_grid_thw", "second_per_grid_ts")
     # Our choice: 64 key frames of a 16:9 video then cost about 4,600 of the 16,384 tokens that a pair may have.
     long_side = 448
     # The default of `cap_pixels_per_frame` changes between versions of transformers, and the tokens with it.

@@ -13,17 +13,16 @@ import numpy as np
 
 from tempo_core.errors import OutsideVocabulary, TooFew
 from tempo_core.types import Frames, Question
-from tempo_core.video_llms.base import Encoded, HFVideoLLM
+from tempo_core.video_llms.encoding import Encoded
+from tempo_core.video_llms.qwen_vl import QwenVL
 from tempo_core.worlds import vocabulary
 
 
-class TinyVLM(HFVideoLLM):
+class TinyVLM(QwenVL):
     """`Qwen2_5_VLForConditionalGeneration` with 1.7 million parameters and the words of the drawn world."""
 
     family = "tiny"
     prompt_set = "embedded"
-    lora_targets = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
-    tower_names = ("model.visual",)
     long_side = 48
     batch_size = 256
     default_positions: ClassVar[str] = "max_plus_one"

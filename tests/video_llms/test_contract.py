@@ -16,7 +16,7 @@ from tempo_core.video_llms import FAMILIES, load
 from tempo_core.video_llms.base import HFVideoLLM
 from tests.checkpoints import frames, qwen_folder, tiny_folder  # noqa: F401
 
-FOLDERS = {"qwen-vl": "qwen_folder", "tiny": "tiny_folder"}
+FOLDERS = {"qwen2_5_vl": "qwen_folder", "tiny": "tiny_folder"}
 """The fixture that builds each family's small checkpoint."""
 
 SAMPLING = Sampling(temperature=1.0, max_new_tokens=16)
