@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import bindparam, case, func, select
+from sqlalchemy import bindparam, case, func, insert, select
 from sqlalchemy.orm import Session, aliased
 
 from db import pair_filters, reviews, standings
@@ -134,39 +134,66 @@ class PairCounts:
 
 def create(session: Session, draft: PairDraft, job_id: int | None = None) -> int:
     """Keep a pair with its verdicts: `pending` if every rule passed, else `filtered`. Known recipes are kept once."""
-    chosen, rejected = _side(session, draft.chosen_id), _side(session, draft.rejected_id)
-    uid = hashlib.sha256(f"{chosen.recipe}|{rejected.recipe}".encode()).hexdigest()
-    known = session.execute(select(PairRow.id).where(PairRow.uid == uid)).scalar_one_or_none()
-    if known is not None:
-        return known
-    row = PairRow(
-        uid=uid,
-        video_id=draft.video_id,
-        plan_id=draft.plan_id,
-        chosen_id=draft.chosen_id,
-        rejected_id=draft.rejected_id,
-        prompt_id=draft.prompt_id,
-        kind=draft.kind,
-        magnitude=draft.magnitude,
-        difficulty=draft.difficulty,
-        n_clips=draft.n_clips,
-        prompt=session.execute(select(PromptRow.text).where(PromptRow.id == draft.prompt_id)).scalar_one(),
-        chosen=chosen.text,
-        rejected=rejected.text,
-        status="pending" if all(verdict.passed for verdict in draft.verdicts) else "filtered",
-        job_id=job_id,
-        created_ms=now_ms(),
-    )
-    session.add(row)
-    session.flush()
-    session.add_all(
-        FilterResultRow(
-            pair_id=row.id, name=v.name, version=v.version, passed=bool(v.passed), value=_real(v.value), rule=v.rule
-        )
-        for v in draft.verdicts
-    )
-    session.flush()
-    return row.id
+    return create_many(session, [draft], job_id)[0]
+
+
+def create_many(session: Session, drafts: Sequence[PairDraft], job_id: int | None = None) -> list[int]:
+    """As `create`, for the pairs of a video, a statement per table; their ids in the order given.
+
+    Raises:
+        Unknown: A response that does not exist; no pair is kept then.
+    """
+    sides = _sides(session, {draft.chosen_id for draft in drafts} | {draft.rejected_id for draft in drafts})
+    asked = select(PromptRow.id, PromptRow.text).where(PromptRow.id.in_({draft.prompt_id for draft in drafts}))
+    texts = dict(session.execute(asked).all())
+    rows: dict[str, dict[str, Any]] = {}
+    verdicts: dict[str, tuple[FilterVerdict, ...]] = {}
+    uids: list[str] = []
+    for draft in drafts:
+        row = _values(draft, sides[draft.chosen_id], sides[draft.rejected_id], texts[draft.prompt_id], job_id)
+        uids.append(row["uid"])
+        rows.setdefault(row["uid"], row)
+        verdicts.setdefault(row["uid"], draft.verdicts)
+    ids = dict(session.execute(select(PairRow.uid, PairRow.id).where(PairRow.uid.in_(rows))).all())
+    new = [uid for uid in rows if uid not in ids]
+    if new:
+        ids |= zip(new, session.scalars(_INSERT, [rows[uid] for uid in new]), strict=True)
+        results = [_result(ids[uid], verdict) for uid in new for verdict in verdicts[uid]]
+        if results:
+            session.execute(insert(FilterResultRow), results)
+    return [ids[uid] for uid in uids]
+
+
+def _values(draft: PairDraft, chosen: _Side, rejected: _Side, prompt: str, job_id: int | None) -> dict[str, Any]:
+    return {
+        "uid": hashlib.sha256(f"{chosen.recipe}|{rejected.recipe}".encode()).hexdigest(),
+        "video_id": draft.video_id,
+        "plan_id": draft.plan_id,
+        "chosen_id": draft.chosen_id,
+        "rejected_id": draft.rejected_id,
+        "prompt_id": draft.prompt_id,
+        "kind": draft.kind,
+        "magnitude": draft.magnitude,
+        "difficulty": draft.difficulty,
+        "n_clips": draft.n_clips,
+        "prompt": prompt,
+        "chosen": chosen.text,
+        "rejected": rejected.text,
+        "status": "pending" if all(verdict.passed for verdict in draft.verdicts) else "filtered",
+        "job_id": job_id,
+        "created_ms": now_ms(),
+    }
+
+
+def _result(pair_id: int, v: FilterVerdict) -> dict[str, Any]:
+    return {
+        "pair_id": pair_id,
+        "name": v.name,
+        "version": v.version,
+        "passed": bool(v.passed),
+        "value": _real(v.value),
+        "rule": v.rule,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,18 +202,21 @@ class _Side:
     recipe: str
 
 
-def _side(session: Session, response_id: int) -> _Side:
-    """A response with its recipe in contents, not in ids, so that a pair has the same uid in every database."""
-    row = session.execute(_SIDE, {"response_id": response_id}).one_or_none()
-    if row is None:
-        raise Unknown(f"There is no response {response_id}.")
-    text, seed, *contents = row
-    return _Side(text, "|".join([*(part or "" for part in contents), str(seed)]))
+def _sides(session: Session, response_ids: set[int]) -> dict[int, _Side]:
+    """Responses with their recipes in contents, not in ids, so that a pair has the same uid in every database."""
+    found: dict[int, _Side] = {}
+    for response_id, text, seed, *contents in session.execute(_SIDES, {"response_ids": sorted(response_ids)}):
+        found[response_id] = _Side(text, "|".join([*(part or "" for part in contents), str(seed)]))
+    lost = response_ids - found.keys()
+    if lost:
+        raise Unknown(f"There is no response {min(lost)}.")
+    return found
 
 
+_INSERT = insert(PairRow).returning(PairRow.id, sort_by_parameter_order=True)
 # Built once: thousands of pairs are made in one go.
-_SIDE = (
-    select(ResponseRow.text, ResponseRow.seed, VideoRow.sha256, TimelineRow.sha256, PlanRow.sha256,
+_SIDES = (
+    select(ResponseRow.id, ResponseRow.text, ResponseRow.seed, VideoRow.sha256, TimelineRow.sha256, PlanRow.sha256,
            ModelRow.files_sha256, PromptRow.sha256, SamplingRow.sha256)
     .join(VideoRow, VideoRow.id == ResponseRow.video_id)
     .join(ModelRow, ModelRow.id == ResponseRow.model_id)
@@ -194,7 +224,7 @@ _SIDE = (
     .join(SamplingRow, SamplingRow.id == ResponseRow.sampling_id)
     .outerjoin(TimelineRow, TimelineRow.id == ResponseRow.timeline_id)
     .outerjoin(PlanRow, PlanRow.id == ResponseRow.plan_id)
-    .where(ResponseRow.id == bindparam("response_id"))
+    .where(ResponseRow.id.in_(bindparam("response_ids", expanding=True)))
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, bindparam, func, select
+from sqlalchemy import ColumnElement, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from db.session import now_ms
@@ -80,27 +80,35 @@ def record_captions(
 
 def record(session: Session, recipe: Recipe, answer: Answer, job_id: int | None = None) -> int:
     """Keep an answer; a recipe that is known keeps its first answer."""
-    known = find(session, recipe)
-    if known is not None:
-        return known[0]
-    row = ResponseRow(
-        video_id=recipe.video_id,
-        timeline_id=recipe.timeline_id,
-        plan_id=recipe.plan_id,
-        model_id=recipe.model_id,
-        prompt_id=recipe.prompt_id,
-        sampling_id=recipe.sampling_id,
-        seed=recipe.seed,
-        text=answer.text,
-        n_tokens=answer.n_tokens,
-        finish=answer.finish,
-        log_prob=answer.log_prob,
-        job_id=job_id,
-        created_ms=now_ms(),
-    )
-    session.add(row)
-    session.flush()
-    return row.id
+    return record_many(session, {recipe: answer}, job_id)[recipe]
+
+
+def record_many(session: Session, answers: Mapping[Recipe, Answer], job_id: int | None = None) -> dict[Recipe, int]:
+    """As `record`, for all answers of a video in one statement; their ids."""
+    ids = {recipe: row_id for recipe, (row_id, _) in known(session, answers).items()}
+    new = [recipe for recipe in answers if recipe not in ids]
+    if new:
+        rows = [_values(recipe, answers[recipe], job_id) for recipe in new]
+        ids |= zip(new, session.scalars(_INSERT, rows), strict=True)
+    return ids
+
+
+def _values(recipe: Recipe, answer: Answer, job_id: int | None) -> dict[str, Any]:
+    return {
+        "video_id": recipe.video_id,
+        "timeline_id": recipe.timeline_id,
+        "plan_id": recipe.plan_id,
+        "model_id": recipe.model_id,
+        "prompt_id": recipe.prompt_id,
+        "sampling_id": recipe.sampling_id,
+        "seed": recipe.seed,
+        "text": answer.text,
+        "n_tokens": answer.n_tokens,
+        "finish": answer.finish,
+        "log_prob": answer.log_prob,
+        "job_id": job_id,
+        "created_ms": now_ms(),
+    }
 
 
 def find(session: Session, recipe: Recipe) -> tuple[int, Answer] | None:
@@ -137,6 +145,7 @@ def _or_zero(column: Any) -> ColumnElement[int]:
     return func.coalesce(column, 0)
 
 
+_INSERT = insert(ResponseRow).returning(ResponseRow.id, sort_by_parameter_order=True)
 _R = ResponseRow
 # Built once: building it for each of thousands of answers costs more than the query.
 _KNOWN = select(_R.plan_id, _R.id, _R.text, _R.n_tokens, _R.finish, _R.log_prob).where(

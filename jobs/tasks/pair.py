@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.orm import Session
 
 from db import models, pairs, plans, prompts, responses, samplings, timelines
+from db.plans import PlanDraft
 from db.responses import CaptionRecipe, Recipe
 from db.session import Database
 from db.timelines import KeptVideo
@@ -107,8 +108,9 @@ def _asking(session: Session, llm: VideoLLM, sampling: Sampling, payload: PairPa
 
 def _missing(session: Session, video: KeptVideo, asking: _Asking, payload: PairPayload) -> Iterator[PairingJob]:
     """What is to be asked about a video that lacks a pair, with what is already stored of it."""
-    planned = [(_plan_id(session, video, plan), plan) for plan in _plans(video, payload)]
-    timeline = video.timeline
+    timeline, drawn = video.timeline, _plans(video, payload)
+    plan_ids = plans.record_many(session, video.video_id, timeline.id, [_plan_draft(video, plan) for plan in drawn])
+    planned = list(zip(plan_ids, drawn, strict=True))
     recipes = {p: asking.recipe(video.video_id, timeline.id, p) for p in [None, *(p for p, _ in planned)]}
     known = responses.known(session, list(recipes.values()))
     answered = {p: known[recipe] for p, recipe in recipes.items() if recipe in known}
@@ -151,9 +153,9 @@ def _difficulty(video: KeptVideo, plan: PerturbationPlan) -> Difficulty:
     return perturbation.difficulty(plan, video.timeline.clip_frames, video.timeline.likeness)
 
 
-def _plan_id(session: Session, video: KeptVideo, plan: PerturbationPlan) -> int:
+def _plan_draft(video: KeptVideo, plan: PerturbationPlan) -> PlanDraft:
     sha256 = perturbation.plan_sha256(plan, video.video.sha256, video.timeline.sha256)
-    return plans.record(session, video.video_id, video.timeline.id, plan, sha256, _difficulty(video, plan))
+    return PlanDraft(plan, sha256, _difficulty(video, plan))
 
 
 def _by_video(drafts: Drafts) -> Iterator[Drafts]:
@@ -180,19 +182,17 @@ def _store(
         captions.setdefault(caption.timeline_id, {})[caption.clip_idx] = caption.answer
     for timeline_id, answers in captions.items():
         responses.record_captions(session, asking.captions(timeline_id), answers, asking.job_id)
-    ids: dict[Recipe, int] = {}
-    for response in drafts.responses:
-        recipe = asking.recipe(response.video_id, response.timeline_id, response.plan_id)
-        ids[recipe] = responses.record(session, recipe, response.answer, asking.job_id)
+    answers = {asking.recipe(r.video_id, r.timeline_id, r.plan_id): r.answer for r in drafts.responses}
+    ids = responses.record_many(session, answers, asking.job_id)
     prompt_ids = {text: prompts.id_of(session, text, "train") for text in {draft.prompt for draft in drafts.pairs}}
+    made = []
     for draft in drafts.pairs:
-        verdicts = filters.run(draft.chosen, draft.rejected, draft.plan.kind)
         chosen_id, rejected_id = (
             _id_of(session, ids, asking.recipe(draft.video_id, draft.timeline_id, plan_id))
             for plan_id in (None, draft.plan_id)
         )
-        pairs.create(
-            session,
+        video = kept[draft.video_id]
+        made.append(
             pairs.PairDraft(
                 video_id=draft.video_id,
                 plan_id=draft.plan_id,
@@ -201,14 +201,15 @@ def _store(
                 prompt_id=prompt_ids[draft.prompt],
                 kind=draft.plan.kind,
                 magnitude=draft.plan.magnitude,
-                difficulty=_difficulty(kept[draft.video_id], draft.plan).value,
-                n_clips=kept[draft.video_id].timeline.n_clips,
-                verdicts=verdicts,
-            ),
-            asking.job_id,
+                difficulty=_difficulty(video, draft.plan).value,
+                n_clips=video.timeline.n_clips,
+                verdicts=filters.run(draft.chosen, draft.rejected, draft.plan.kind),
+            )
         )
-        counts["pairs"] += 1
-        counts["pending" if filters.passed(verdicts) else "filtered"] += 1
+    pairs.create_many(session, made, asking.job_id)
+    counts["pairs"] += len(made)
+    counts["pending"] += sum(filters.passed(pair.verdicts) for pair in made)
+    counts["filtered"] += sum(not filters.passed(pair.verdicts) for pair in made)
 
 
 def _id_of(session: Session, ids: dict[Recipe, int], recipe: Recipe) -> int:
