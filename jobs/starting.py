@@ -18,10 +18,10 @@ from jobs import launch
 from jobs.conversations import held_out_videos
 from jobs.payloads import TrainPayload
 from tempo_core import worlds
-from tempo_core.curriculum import PairRef, TrainingPlan, training_plan
+from tempo_core.curriculum import TrainingPlan, training_plan
 from tempo_core.errors import HeldOutLeak, TooFew
 from tempo_core.recipes import RECIPES, RunConfig
-from tempo_core.types import PreferencePair
+from tempo_core.types import PairRef, PreferencePair
 from tempo_core.video_llms import checkpoints
 
 WORLD_EXAMPLES_PER_VIDEO = 12
@@ -37,6 +37,8 @@ def pair_ref(pair: PreferencePair) -> PairRef:
         level=pair.level,
         difficulty=pair.difficulty,
         magnitude=pair.magnitude,
+        n_chosen=len(pair.chosen),
+        n_rejected=len(pair.rejected),
     )
 
 

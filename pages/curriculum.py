@@ -11,7 +11,7 @@ from db.datasets import DatasetCard
 from db.pair_filters import PairFilter
 from jobs import starting
 from jobs.payloads import ExportPayload
-from tempo_core import curriculum
+from tempo_core import curriculum, levels
 from tempo_core.recipes import PACINGS, PRESETS
 from ui import charts, state
 from ui.acting import of_address, queue, telling, work
@@ -41,7 +41,7 @@ def _thresholds() -> tuple[str, Cuts]:
         column.slider(f"{word} begins at", 0, 100, default, format="%d %%", key=f"cut{i}", bind="query-params") / 100
         for column, i, word, default in zip(st.columns(3, gap="large"), (2, 3, 4), BEGINS, (25, 50, 75), strict=True)
     ]
-    curriculum.Thresholds(*cuts)  # says what is wrong with them
+    levels.Thresholds(*cuts)  # says what is wrong with them
     return axis, (cuts[0], cuts[1], cuts[2])
 
 

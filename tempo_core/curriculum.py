@@ -1,72 +1,28 @@
-"""From pairs and thresholds to the exact order of training, fixed before step 0.
+"""From pairs and settings to the exact order of training, fixed before step 0.
 
-A level is the place of a pair's difficulty among the pairs of its own kind: 1 = easiest quarter .. 4 = hardest, for
-raw values of different kinds cannot be compared. Imported pairs have no difficulty and form a level of their own.
 The plan is a pure function of pairs, settings and seed, so the page that previews it and the run that trains it
-cannot differ.
+cannot differ. Levels are `tempo_core.levels`, the order inside and across them `tempo_core.pacings`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import random
-from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
-from tempo_core.errors import BadThresholds, EmptyStage, TooFew
-from tempo_core.recipes import PACINGS, RunConfig
-from tempo_core.types import DifficultyAxis, PlannedPair, Stage, level_key
+from tempo_core import lengths, pacings
+from tempo_core.errors import BadSettings, EmptyStage, TooFew
+from tempo_core.levels import LEVELS, with_levels
+from tempo_core.pacings import Course
+from tempo_core.recipes import RunConfig
+from tempo_core.types import PairRef, PlannedPair, Stage, level_key
 
-LEVELS: tuple[int | None, ...] = (1, 2, 3, 4, None)
-"""Easiest first; imported pairs, whose difficulty nobody knows, last in every pacing."""
-
-LEVEL_OF_MAGNITUDE = {16: 1, 8: 2, 4: 3, 2: 4}
-"""`difficulty="paper"`: the stronger the disturbance, the easier the pair."""
-
-PAIRS_TOGETHER = 3
-"""The paper's data has one chosen answer for drop, shuffle and reverse; side by side they share one encoded video."""
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Where levels 2, 3 and 4 begin, as percentiles inside the kind. Equal ones leave the level between empty.
-
-    Raises:
-        BadThresholds: They cross or leave [0, 1].
-    """
-
-    cut1: float = 0.25
-    cut2: float = 0.5
-    cut3: float = 0.75
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.cut1 <= self.cut2 <= self.cut3 <= 1:
-            raise BadThresholds(
-                f"Thresholds {self.cut1:g}, {self.cut2:g}, {self.cut3:g} cross or leave 0..1. "
-                "Each must be at least the one before."
-            )
-
-    @property
-    def cuts(self) -> tuple[float, float, float]:
-        return self.cut1, self.cut2, self.cut3
-
-
-QUARTERS = Thresholds()
-
-
-@dataclass(frozen=True, slots=True)
-class PairRef:
-    """What the curriculum needs to know of a pair. `level` may be missing until `with_levels` sets it."""
-
-    pair_id: int
-    video_key: str
-    kind: str
-    level: int | None
-    difficulty: float | None
-    magnitude: int | None
+FEWEST_VIDEOS = 5
+"""A step of pairs from fewer videos learns these videos rather than the order of events (TRAINING 10; our choice)."""
+MOST_OF_A_KIND = 0.8
+"""Our choice: above it a level's curves tell about one kind of perturbation only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,70 +35,23 @@ class TrainingPlan:
     """Places (pairs times epochs) per stage that fill no whole step, or belong to a level left out."""
     notes: tuple[str, ...]
     sha256: str
+    repeats: Mapping[str, int] = field(default_factory=dict)
+    """Places per stage that repeat a pair of an earlier level (pacing `replay`)."""
+    unmatched: Mapping[str, int] = field(default_factory=dict)
+    """Pairs per level that length matching left out."""
 
     @property
     def n_steps(self) -> int:
         return self.planned[-1].step + 1
 
 
-def percentiles(difficulties: Sequence[float]) -> tuple[float, ...]:
-    """Share of the other values that are smaller, as SQL's percent_rank: equal values get equal percentiles."""
-    ordered = sorted(difficulties)
-    return tuple(bisect_left(ordered, value) / max(1, len(ordered) - 1) for value in difficulties)
-
-
-def level_of(percentile: float, thresholds: Thresholds = QUARTERS) -> int:
-    """1 (easiest) .. 4; a value on a threshold belongs to the harder level."""
-    return 1 + bisect_right(thresholds.cuts, percentile)
-
-
-def levels(
-    pairs: Sequence[PairRef], axis: DifficultyAxis = "measured", thresholds: Thresholds = QUARTERS
-) -> dict[int, int | None]:
-    """The level of each pair by id; None for pairs without a difficulty (or, on the paper's axis, its magnitudes)."""
-    if axis == "paper":
-        return {pair.pair_id: LEVEL_OF_MAGNITUDE.get(pair.magnitude or 0) for pair in pairs}
-    found: dict[int, int | None] = {pair.pair_id: None for pair in pairs}
-    for members in _by_kind(pairs).values():
-        ranks = percentiles([difficulty for _, difficulty in members])
-        found |= {pair_id: level_of(rank, thresholds) for (pair_id, _), rank in zip(members, ranks, strict=True)}
-    return found
-
-
-def with_levels(
-    pairs: Sequence[PairRef], axis: DifficultyAxis = "measured", thresholds: Thresholds = QUARTERS
-) -> tuple[PairRef, ...]:
-    """The pairs with their levels set."""
-    found = levels(pairs, axis, thresholds)
-    return tuple(replace(pair, level=found[pair.pair_id]) for pair in pairs)
-
-
-def raw_cuts(pairs: Sequence[PairRef], thresholds: Thresholds = QUARTERS) -> dict[str, tuple[float | None, ...]]:
-    """Of each kind, the difficulty at which levels 2, 3 and 4 begin: what the percentiles meant on these pairs.
-
-    None where no pair reaches a level.
-    """
-    cuts: dict[str, tuple[float | None, ...]] = {}
-    for kind, members in _by_kind(pairs).items():
-        ordered = sorted(difficulty for _, difficulty in members)
-        ranked = list(zip(percentiles(ordered), ordered, strict=True))
-        cuts[kind] = tuple(next((d for rank, d in ranked if rank >= cut), None) for cut in thresholds.cuts)
-    return cuts
-
-
 def training_plan(
-    pairs: Sequence[PairRef],
-    config: RunConfig,
-    *,
-    pairs_together: int = PAIRS_TOGETHER,
-    skip_small: bool = False,
-    smaller_step: bool = False,
+    pairs: Sequence[PairRef], config: RunConfig, *, skip_small: bool = False, smaller_step: bool = False
 ) -> TrainingPlan:
     """Put the pairs into the order of training.
 
-    Stages follow `config.pacing`. Inside a stage up to `pairs_together` pairs of one video stay side by side, these
-    groups are shuffled by the seed in each epoch, and each epoch is a whole number of steps of
-    `config.pairs_per_step` pairs; the remainder is left out and counted in `dropped`.
+    Courses follow `config.pacing`. Up to `config.pairs_together` pairs of one video stay side by side, and each pass
+    is a whole number of steps of `config.pairs_per_step` pairs; the remainder is left out and counted in `dropped`.
 
     Args:
         skip_small: Leave out a level with fewer pairs than one step, and name it in `notes`.
@@ -150,35 +59,39 @@ def training_plan(
 
     Raises:
         TooFew: There are no pairs at all.
+        BadSettings: A number of the settings is out of its range.
         EmptyStage: A level has fewer pairs than one step, and neither way out was chosen; or no level is left.
     """
-    _check(pairs, config, pairs_together)
+    _check(pairs, config)
     if config.difficulty == "paper":
         pairs = with_levels(pairs, "paper")
-    wanted, notes = _stages(pairs, config)
+    of_level = _of_level(pairs)
+    notes = [f"{level_key(level)} is empty" for level in LEVELS if level is not None and level not in of_level]
+    unmatched: dict[str, int] = {}
+    if config.length_matched:
+        of_level, unmatched = _length_matched(of_level, notes)
     dropped: Counter[str] = Counter()
-    stages: list[Stage] = []
+    courses = _courses(of_level, config, skip_small, dropped, notes)
     planned: list[PlannedPair] = []
-    for stage, members in wanted:
-        if len(members) < config.pairs_per_step and skip_small:
-            notes.append(f"{stage.name} is left out: {_few(len(members), config)}")
-            dropped[stage.name] = len(members) * stage.epochs
-            continue
-        if len(members) < config.pairs_per_step and not smaller_step:
-            raise EmptyStage(f"Stage {stage.name} is too small: {_few(len(members), config)}. {_WAYS_OUT}")
-        if len(members) < config.pairs_per_step:
-            notes.append(f"{stage.name} trains in smaller steps: {_few(len(members), config)}")
-        size = min(len(members), config.pairs_per_step)
-        for epoch in range(stage.epochs):
-            order = _order(members, f"{config.seed}|{stage.name}|{epoch}", pairs_together)
+    repeats: Counter[str] = Counter()
+    for number, course in enumerate(courses):
+        name, size = course.stage.name, min(course.n_pairs, config.pairs_per_step)
+        if size < config.pairs_per_step and not smaller_step:
+            raise EmptyStage(f"Stage {name} is too small: {_few(size, config)}. {_WAYS_OUT}")
+        if size < config.pairs_per_step:
+            notes.append(f"{name} trains in smaller steps: {_few(size, config)}")
+        for order in course.passes:
             whole = order[: len(order) // size * size]
-            dropped[stage.name] += len(order) - len(whole)
-            planned += _places(whole, size, len(stages), planned)
-        stages.append(stage)
+            dropped[name] += course.n_own(order[len(whole) :])
+            repeats[name] += len(whole) - course.n_own(whole)
+            planned += _places(whole, size, number, planned, course, config)
+        notes += _less_replayed(course, config)
     if not planned:
         raise EmptyStage(f"No level has the {config.pairs_per_step} pairs of one step. {_WAYS_OUT}")
-    counted = {name: n for name, n in dropped.items() if n}
-    return TrainingPlan(tuple(planned), tuple(stages), counted, tuple(notes), plan_sha256(planned, stages))
+    stages = tuple(course.stage for course in courses)
+    return TrainingPlan(
+        tuple(planned), stages, +dropped, tuple(notes), plan_sha256(planned, stages), +repeats, unmatched
+    )
 
 
 def plan_sha256(planned: Sequence[PlannedPair], stages: Sequence[Stage]) -> str:
@@ -191,17 +104,81 @@ def plan_sha256(planned: Sequence[PlannedPair], stages: Sequence[Stage]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def steps_of_share(plan: TrainingPlan) -> dict[str, tuple[float, ...]]:
-    """For the chart: of each level, its share of every step's pairs. Shares of a step add up to 1."""
-    sizes = Counter(place.step for place in plan.planned)
-    counts = Counter((place.level, place.step) for place in plan.planned)
+def steps_of_share(plan: TrainingPlan, together: int = 1) -> dict[str, tuple[float, ...]]:
+    """For the chart: of each level, its share of every step's pairs, or of as many steps `together`."""
+    columns = [place.step // together for place in plan.planned]
+    sizes = Counter(columns)
+    counts = Counter(zip([place.level for place in plan.planned], columns, strict=True))
     present = {place.level for place in plan.planned}
-    steps = range(plan.n_steps)
     return {
-        level_key(level): tuple(counts[level, step] / sizes[step] for step in steps)
+        level_key(level): tuple(counts[level, column] / size for column, size in sorted(sizes.items()))
         for level in LEVELS
         if level in present
     }
+
+
+@dataclass(frozen=True, slots=True)
+class StageCount:
+    """What one stage of a plan holds. `places` count epochs and repeats, `pairs` do not."""
+
+    name: str
+    pairs: int
+    places: int
+    repeats: int
+    dropped: int
+    first_step: int
+    """Counted from 1."""
+    n_steps: int
+    videos: int
+    videos_a_step: float
+    """Mean number of different videos in a step."""
+
+
+def stage_counts(plan: TrainingPlan, pairs: Sequence[PairRef]) -> tuple[StageCount, ...]:
+    """The table of stages, for a look before anything is stored."""
+    video_of = {pair.pair_id: pair.video_key for pair in pairs}
+    of_stage: dict[int, list[PlannedPair]] = {}
+    for place in plan.planned:
+        of_stage.setdefault(place.stage, []).append(place)
+    counted = []
+    for number, places in of_stage.items():
+        name, first, last = plan.stages[number].name, places[0].step, places[-1].step
+        videos = {(place.step, video_of[place.pair_id]) for place in places}
+        counted.append(
+            StageCount(
+                name=name,
+                pairs=len({place.pair_id for place in places}),
+                places=len(places),
+                repeats=plan.repeats.get(name, 0),
+                dropped=plan.dropped.get(name, 0),
+                first_step=first + 1,
+                n_steps=last - first + 1,
+                videos=len({video for _, video in videos}),
+                videos_a_step=len(videos) / (last - first + 1),
+            )
+        )
+    return tuple(counted)
+
+
+def warnings(plan: TrainingPlan, pairs: Sequence[PairRef]) -> tuple[str, ...]:
+    """What a person should know before training this plan: levels of one kind, steps of few videos."""
+    kind_of, found = {pair.pair_id: pair.kind for pair in pairs}, []
+    of_level: dict[int | None, Counter[str]] = {}
+    for level, pair_id in {(place.level, place.pair_id) for place in plan.planned}:
+        of_level.setdefault(level, Counter())[kind_of[pair_id]] += 1
+    for level in LEVELS:
+        if level is not None and (kinds := of_level.get(level)):
+            (kind, n), total = kinds.most_common(1)[0], kinds.total()
+            if n > MOST_OF_A_KIND * total:
+                found.append(f"{level_key(level)} is {n / total:.0%} {kind}: its curves tell about that kind only.")
+    for count in stage_counts(plan, pairs):
+        if count.videos_a_step < FEWEST_VIDEOS:
+            found.append(
+                f"Stage {count.name} has pairs of {count.videos_a_step:.1f} videos in a step on average, of "
+                f"{count.videos:,} in all; {FEWEST_VIDEOS} or more a step are better. Add videos, take more pairs a "
+                "step, or keep fewer pairs of a video together."
+            )
+    return tuple(found)
 
 
 _WAYS_OUT = (
@@ -214,53 +191,95 @@ def _few(n: int, config: RunConfig) -> str:
     return f"it has {n} pair{'s' * (n != 1)}, one step needs {config.pairs_per_step}"
 
 
-def _check(pairs: Sequence[PairRef], config: RunConfig, pairs_together: int) -> None:
-    if config.pacing not in PACINGS:
-        raise ValueError(f"No pacing {config.pacing!r}; there are {', '.join(PACINGS)}.")
-    if min(config.pairs_per_step, config.dpo_epochs, pairs_together) < 1:
-        raise ValueError("Pairs a step, epochs and pairs kept together must be at least 1.")
+def _check(pairs: Sequence[PairRef], config: RunConfig) -> None:
+    if config.pacing not in pacings.ORDERS:
+        raise ValueError(f"No pacing {config.pacing!r}; there are {', '.join(pacings.ORDERS)}.")
+    if min(config.pairs_per_step, config.dpo_epochs) < 1 or config.pairs_together < 0:
+        raise ValueError("Pairs a step and epochs must be at least 1, pairs kept together at least 0.")
+    if not 0 <= config.replay_share < 1:
+        raise BadSettings(
+            f"replay_share is {config.replay_share:g}: the share of earlier levels must be at least 0 and below 1."
+        )
     if not pairs:
         raise TooFew("There are no pairs to train on. Accept some on the review page first.")
     if len({pair.pair_id for pair in pairs}) < len(pairs):
         raise ValueError("A pair is listed twice.")
 
 
-def _by_kind(pairs: Sequence[PairRef]) -> dict[str, list[tuple[int, float]]]:
-    kinds: dict[str, list[tuple[int, float]]] = {}
+def _of_level(pairs: Sequence[PairRef]) -> dict[int | None, list[PairRef]]:
+    """The pairs of each level that has any, in the order of `LEVELS`."""
+    found: dict[int | None, list[PairRef]] = {level: [] for level in LEVELS}
     for pair in pairs:
-        if pair.difficulty is not None:
-            kinds.setdefault(pair.kind, []).append((pair.pair_id, pair.difficulty))
-    return kinds
+        found[pair.level].append(pair)
+    return {level: members for level, members in found.items() if members}
 
 
-def _stages(pairs: Sequence[PairRef], config: RunConfig) -> tuple[list[tuple[Stage, list[PairRef]]], list[str]]:
-    """The stages in order of training with their pairs, and a note for each level that is empty."""
-    of_level = {level: [pair for pair in pairs if pair.level == level] for level in LEVELS}
-    present = [level for level in LEVELS if of_level[level]]
-    notes = [f"{level_key(level)} is empty" for level in LEVELS if level is not None and not of_level[level]]
-    if config.pacing == "mixed":
-        return [(Stage("all", tuple(present), config.dpo_epochs), list(pairs))], notes
-    if config.pacing == "hard_to_easy":
-        present.sort(key=lambda level: (level is None, -(level or 0)))
-    return [(Stage(level_key(level), (level,), config.dpo_epochs), of_level[level]) for level in present], notes
+def _length_matched(
+    of_level: Mapping[int | None, list[PairRef]], notes: list[str]
+) -> tuple[dict[int | None, list[PairRef]], dict[str, int]]:
+    """The levels with balanced lengths, and how many pairs each lost; said in `notes`, level by level."""
+    kept, left_out = {}, {}
+    for level, members in of_level.items():
+        stay, name = list(lengths.matched(members)), level_key(level)
+        if not (n := len(members) - len(stay)):
+            kept[level] = stay
+            continue
+        left_out[name] = n
+        before = f"{lengths.length_rule(members).longer} of {len(members)}"
+        said = f"{name}: {n} pairs are left out for their lengths (the chosen answer was the longer one in {before})"
+        notes.append(said + ("." if stay else ", and none is left: there is no pair to balance them with."))
+        if stay:
+            kept[level] = stay
+    return kept, left_out
 
 
-def _order(members: Sequence[PairRef], seed: str, pairs_together: int) -> list[PairRef]:
-    """Groups of one video's pairs, shuffled. Independent of the order in which the pairs came."""
-    rng = random.Random(seed)
-    of_video: dict[str, list[PairRef]] = {}
-    for pair in sorted(members, key=lambda pair: (pair.video_key, pair.pair_id)):
-        of_video.setdefault(pair.video_key, []).append(pair)
-    groups: list[list[PairRef]] = []
-    for same in of_video.values():
-        rng.shuffle(same)
-        groups += [same[i : i + pairs_together] for i in range(0, len(same), pairs_together)]
-    rng.shuffle(groups)
-    return [pair for group in groups for pair in group]
+def _courses(
+    of_level: Mapping[int | None, list[PairRef]],
+    config: RunConfig,
+    skip_small: bool,
+    dropped: Counter[str],
+    notes: list[str],
+) -> list[Course]:
+    """The stages in order of training; levels left out are counted, named, and repeated nowhere."""
+    courses = pacings.ORDERS[config.pacing](of_level, config)
+    small = [course for course in courses if course.n_pairs < config.pairs_per_step]
+    if not small or not skip_small:
+        return courses
+    name = small[0].stage.name
+    notes.append(f"{name} is left out: {_few(small[0].n_pairs, config)}")
+    dropped[name] += sum(len(of_level[level]) for level in small[0].own) * config.dpo_epochs
+    rest = {level: members for level, members in of_level.items() if level not in small[0].own}
+    return _courses(rest, config, skip_small, dropped, notes)
 
 
-def _places(order: Sequence[PairRef], size: int, stage: int, before: Sequence[PlannedPair]) -> Iterator[PlannedPair]:
+def _less_replayed(course: Course, config: RunConfig) -> list[str]:
+    """Said where the levels before one are too few for the share that was asked for."""
+    if not course.replayed:
+        return []
+    n = len(course.passes[0])
+    share = (n - course.n_own(course.passes[0])) / n
+    if share > config.replay_share - 0.01:
+        return []
+    return [
+        f"{course.stage.name} repeats {share:.0%} of earlier levels instead of {config.replay_share:.0%}: they have no "
+        "more pairs, and none comes twice in a pass."
+    ]
+
+
+def _places(
+    order: Sequence[PairRef],
+    size: int,
+    stage: int,
+    before: Sequence[PlannedPair],
+    course: Course,
+    config: RunConfig,
+) -> Iterator[PlannedPair]:
     ordinal = len(before)
-    step = before[-1].step + 1 if before else 0
-    for i, pair in enumerate(order):
-        yield PlannedPair(ordinal + i, step + i // size, stage, pair.pair_id, pair.level, pair.difficulty)
+    first_step = before[-1].step + 1 if before else 0
+    for start in range(0, len(order), size):
+        pairs = order[start : start + size]
+        if course.regroup:
+            pairs = pacings.side_by_side(pairs, config.pairs_together)
+        step = first_step + start // size
+        for i, pair in enumerate(pairs, ordinal + start):
+            yield PlannedPair(i, step, stage, pair.pair_id, pair.level, pair.difficulty)

@@ -65,6 +65,10 @@ class BadThresholds(TempoError):
     """Thresholds that cross or leave [0, 1]."""
 
 
+class BadSettings(TempoError):
+    """A setting of a run outside its range."""
+
+
 class DatasetDrift(TempoError):
     """The data to train on is not what was frozen."""
 

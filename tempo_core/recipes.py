@@ -27,8 +27,8 @@ Reference = Literal["reset", "base"]
 """What an answer is compared with: `reset`, the model with the stages before merged (the paper); `base`, the model
 before the first DPO stage, throughout."""
 
-PACINGS = ("strict", "mixed", "hard_to_easy")
-"""`strict` is the paper's easy to hard, a stage a level; `mixed` is one stage; `hard_to_easy` is strict reversed."""
+PACINGS = ("strict", "replay", "linear", "competence", "mixed", "hard_to_easy")
+"""How the levels follow each other: `tempo_core.pacings` has a function for each. `strict` is the paper's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,6 +169,21 @@ class PreferencePair:
 
 
 @dataclass(frozen=True, slots=True)
+class PairRef:
+    """What the curriculum needs to know of a pair. `level` may be missing until `levels.with_levels` sets it."""
+
+    pair_id: int
+    video_key: str
+    kind: str
+    level: int | None
+    difficulty: float | None
+    magnitude: int | None
+    n_chosen: int = 0
+    """Characters of the chosen answer."""
+    n_rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One SFT example: a question about a video and its answer."""
 
@@ -187,6 +202,7 @@ class Stage:
     name: str
     """The level key: "l1" .. "l4", "imported", or "all"."""
     levels: tuple[int | None, ...]
+    """Of `replay` its own level first, then those it repeats."""
     epochs: int = 1
 
 

@@ -7,20 +7,11 @@ from itertools import pairwise
 
 import pytest
 
-from tempo_core.curriculum import (
-    PairRef,
-    Thresholds,
-    level_of,
-    levels,
-    percentiles,
-    plan_sha256,
-    raw_cuts,
-    steps_of_share,
-    training_plan,
-    with_levels,
-)
+from tempo_core.curriculum import plan_sha256, steps_of_share, training_plan
 from tempo_core.errors import BadThresholds, EmptyStage, TooFew
+from tempo_core.levels import Thresholds, level_of, levels, percentiles, raw_cuts, with_levels
 from tempo_core.recipes import RunConfig
+from tempo_core.types import PairRef
 
 PACINGS = ("strict", "mixed", "hard_to_easy")
 
@@ -171,7 +162,7 @@ def test_the_pairs_of_a_video_stand_side_by_side_three_at_most():
         changes = 1 + sum(a != b for a, b in pairwise(videos))
         assert changes <= 60, "30 videos of 6 pairs: at most two groups of three each"
         assert any(videos[i : i + 3] == [videos[i]] * 3 for i in range(len(videos)))
-    loose = training_plan(list(pairs.values()), config(pairs_per_step=6), pairs_together=1)
+    loose = training_plan(list(pairs.values()), config(pairs_per_step=6, pairs_together=1))
     videos = [pairs[p.pair_id].video_key for p in loose.planned if p.stage == 0]
     assert 1 + sum(a != b for a, b in pairwise(videos)) > 120
 
