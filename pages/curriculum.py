@@ -13,7 +13,7 @@ from jobs import starting
 from jobs.payloads import ExportPayload
 from tempo_core import curriculum, levels
 from tempo_core.recipes import PACINGS, PRESETS
-from ui import charts, state
+from ui import charts, state, words
 from ui.acting import of_address, queue, telling, work
 from ui.palette import palette
 from ui.text import escaped
@@ -118,7 +118,8 @@ def _preview(version: DatasetCard) -> None:
     """What a run would train when: the same function that training uses."""
     left, right, _ = st.columns([3, 3, 2])
     preset = left.selectbox("Preset", list(PRESETS), list(PRESETS).index("embedded"))
-    pacing = right.selectbox("Order of levels", PACINGS, PACINGS.index(PRESETS[preset].pacing), key=f"order_{preset}")
+    pacing = right.selectbox("Order of levels", PACINGS, PACINGS.index(PRESETS[preset].pacing),
+                             key=f"order_{preset}", format_func=words.pacing)  # fmt: skip
     config = replace(PRESETS[preset], pacing=pacing)
     names = charts.level_names(str(version.criteria.get("level_axis")))
     with telling(), state.database().reading() as session:

@@ -12,7 +12,7 @@ from db.runs import RunCard, RunLine, StageLine
 from jobs import launch, starting
 from tempo_core.recipes import PACINGS, PRESETS, RECIPES, RunConfig
 from tempo_core.settings import EMBEDDED_MODEL
-from ui import charts, state
+from ui import charts, state, words
 from ui.acting import start_worker, telling
 from ui.palette import Palette, palette
 from ui.text import escaped, untrusted
@@ -38,15 +38,18 @@ def _start(empty: bool) -> None:
         st.page_link("pages/curriculum.py", label="Open Curriculum", icon=":material/arrow_forward:")
         return
     with st.expander("New run", icon=":material/add_circle:", expanded=empty):
-        left, middle, right = st.columns(3)
+        left, right = st.columns(2)
         named = {number: f"{v.name} {v.number}: {v.n_pairs - v.n_held_out:,} pairs" for number, v in frozen.items()}
         version = left.selectbox("Dataset version", list(frozen), format_func=named.__getitem__)
-        recipe = middle.selectbox("Recipe", list(RECIPES), format_func=_arrows)
-        preset = right.selectbox("Preset", list(PRESETS), list(PRESETS).index("embedded"))
+        recipe = right.selectbox("Recipe", list(RECIPES), format_func=words.recipe)
+        preset = left.selectbox("Preset", list(PRESETS), list(PRESETS).index("embedded"),
+                                help="All other numbers; each can be changed under Settings")  # fmt: skip
+        pacing = right.selectbox("Order of levels", PACINGS, PACINGS.index(PRESETS[preset].pacing),
+                                 key=f"pacing{preset}", format_func=words.pacing)  # fmt: skip
         model = st.text_input("Model folder", str(EMBEDDED_MODEL))
         few = st.radio("A level with fewer pairs than one step", (ERROR, SKIP, SMALLER), horizontal=True)
         with st.container(horizontal=True):
-            config = _settings(replace(PRESETS[preset], recipe=recipe))
+            config = _settings(replace(PRESETS[preset], recipe=recipe, pacing=pacing))
             if not st.button("Start", type="primary", icon=":material/play_arrow:"):
                 return
         with telling():
@@ -59,17 +62,12 @@ def _start(empty: bool) -> None:
             st.rerun()
 
 
-def _arrows(recipe: str) -> str:
-    return recipe.replace("chosen_only", "chosen only").replace("_", " → ")
-
-
 def _settings(config: RunConfig) -> RunConfig:
     with st.popover("Settings", icon=":material/tune:"):
         st.caption("From the preset. The run stores every number.")
         key, number = config.preset, st.number_input
         return replace(
             config,
-            pacing=st.selectbox("Order of levels", PACINGS, PACINGS.index(config.pacing), key=f"pacing{key}"),
             dpo_lr=number("Learning rate of DPO", 0.0, 1.0, config.dpo_lr, format="%g", key=f"lr{key}"),
             sft_lr=number("Learning rate of SFT", 0.0, 1.0, config.sft_lr, format="%g", key=f"slr{key}"),
             sft_weight=number("Weight of the SFT term beside DPO", 0.0, 10.0, config.sft_weight, key=f"sw{key}"),
@@ -95,7 +93,8 @@ def _choose(lines: list[RunLine]) -> int:
 
 
 def _name(run: RunCard) -> str:
-    return f"{run.id}: {_arrows(run.recipe)}, {run.preset}, seed {run.config.seed}, {run.state}"
+    order = run.config.pacing.replace("_", " ")
+    return f"{run.id}: {words.recipe(run.recipe)}, {order}, {run.preset}, seed {run.config.seed}"
 
 
 def _watch(run_id: int, live: bool) -> None:
@@ -155,7 +154,8 @@ def _strip(stages: tuple[StageLine, ...]) -> None:
             name = stage.phase if stage.name == stage.phase else f"{stage.phase} {stage.name}"
             steps = "" if stage.first_step is None else f", steps {stage.first_step} to {stage.last_step}"
             st.markdown(f"**{escaped(name)}**: {escaped(stage.state)}")
-            st.caption(escaped(f"{stage.n_items} rows{steps}" + (f". {stage.reason}" if stage.reason else "")))
+            unit = "examples" if stage.phase == "sft" else "pairs"
+            st.caption(escaped(f"{stage.n_items:,} {unit}{steps}" + (f". {stage.reason}" if stage.reason else "")))
 
 
 def _charts(

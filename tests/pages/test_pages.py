@@ -12,9 +12,10 @@ from streamlit.testing.v1 import AppTest
 from db import bulk, datasets, jobs, pairs, people, runs, videos
 from db.pair_filters import PairFilter
 from db.session import Database
+from tempo_core.recipes import PACINGS, RECIPES
 from tempo_core.settings import Home
 from tests.pages import finished
-from ui import state
+from ui import state, words
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = ("overview", "library", "pairs", "review", "curriculum", "runs", "evaluate")
@@ -283,6 +284,22 @@ def test_too_few_pairs_for_a_step_are_told_and_the_user_may_take_smaller_steps(f
         newest, (job,) = runs.listing(session)[0].run, jobs.open_jobs(session)
     assert (newest.state, newest.job_id, newest.config.pairs_per_step) == ("queued", job.id, 500)
     assert app.query_params["run"] == str(newest.id) and button(app, "Stop")
+
+
+def test_the_order_of_levels_is_chosen_on_the_form_and_stored_with_the_run(filled):
+    app = opened("runs")
+    order = widget(app.selectbox, "Order of levels")
+    assert order.value == "mixed" and "easy to hard, a stage per level (the paper's)" in order.options
+    order.select("strict")
+    widget(app.selectbox, "Recipe").select("dpo").run()
+    widget(app.radio, "A level with fewer pairs than one step").set_value("trains one smaller step")
+    press(app, "Start")
+    with filled.reading() as session:
+        assert runs.listing(session)[0].run.config.pacing == "strict"
+
+
+def test_every_recipe_and_every_order_of_levels_has_words():
+    assert set(words.RECIPES) == set(RECIPES) and set(words.PACINGS) == set(PACINGS)
 
 
 def test_a_stopped_run_is_resumed_and_a_done_one_shows_its_curves(filled):
