@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db import people, videos
@@ -33,11 +33,23 @@ class SftDraft:
 class SftCard:
     id: int
     name: str
+    number: int
+    """The version: sets of one name are counted from 1, and other content is the next one."""
     kind: str
     source: str | None
     content_sha256: str
     n_items: int
     created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SftLine:
+    """A set in a list, with what has become of its videos."""
+
+    card: SftCard
+    n_videos: int
+    missing: tuple[str, ...]
+    """Videos whose file is not where it was last seen."""
 
 
 def create(
@@ -115,18 +127,36 @@ def verify(session: Session, sft_set_id: int) -> str:
 
 
 def get(session: Session, sft_set_id: int) -> SftCard:
-    row = session.get(SftSetRow, sft_set_id)
-    if row is None:
+    found = [card for card in listing(session) if card.id == sft_set_id]
+    if not found:
         raise Unknown(f"There is no SFT set {sft_set_id}.")
-    return _card(row)
+    return found[0]
 
 
 def listing(session: Session) -> list[SftCard]:
-    return [_card(row) for row in session.execute(select(SftSetRow).order_by(SftSetRow.id.desc())).scalars()]
+    """Every set, the newest first."""
+    s = SftSetRow
+    number = func.row_number().over(partition_by=s.name, order_by=s.id)
+    columns: tuple[Any, ...] = (
+        s.id, s.name, number, s.kind, s.source, s.content_sha256, s.n_items, s.created_ms,
+    )  # fmt: skip
+    return [SftCard(*row) for row in session.execute(select(*columns).order_by(s.id.desc()))]
 
 
-def _card(row: SftSetRow) -> SftCard:
-    return SftCard(row.id, row.name, row.kind, row.source, row.content_sha256, row.n_items, row.created_ms)
+def lines(session: Session) -> list[SftLine]:
+    """Every set with its videos, the newest first; looks whether each file is there."""
+    i = SftItemRow
+    rows = session.execute(select(i.sft_set_id, i.video_id, VideoRow.name).join(VideoRow).distinct())
+    of_set: dict[int, dict[int, str]] = {}
+    for sft_set_id, video_id, name in rows:
+        of_set.setdefault(sft_set_id, {})[video_id] = name
+    places = videos.places_of(session, {video_id for named in of_set.values() for video_id in named})
+    there = {video_id for video_id, seen in places.items() if any((root / path).is_file() for root, path in seen)}
+    return [
+        SftLine(card, len(named), tuple(sorted(name for video_id, name in named.items() if video_id not in there)))
+        for card in listing(session)
+        for named in [of_set.get(card.id, {})]
+    ]
 
 
 def _rows(session: Session, sft_set_id: int) -> list[Any]:

@@ -20,6 +20,7 @@ from a folder of videos to a trained and evaluated model:
   python -m jobs freeze
   python -m jobs train --recipe dpo --model ~/models/Qwen2.5-VL-7B-Instruct
   python -m jobs evaluate --run 1
+  python -m jobs export-model 1 --form merged --out ~/models/mine
 
 exit codes: 0 done, 1 the job failed, 2 bad usage or input, 3 cancelled, 130 Ctrl-C (cancels the job)
 everything is kept in TEMPO_HOME (default: .tempo in this folder)
@@ -51,7 +52,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for fill in (_draw, _scan, _pair, _accept, _freeze, _sft, _train, _evaluate, _export, _others):
+    making = (_draw, _scan, _pair, _accept, _freeze, _sft, _train, _evaluate)
+    for fill in (*making, _export, _export_model, _export_clip, _others):
         fill(add)
     return whole
 
@@ -169,6 +171,30 @@ def _export(add: Commands) -> None:
     made.add_argument("version", type=int, help="the dataset version")
     made.add_argument("--format", default="ms_swift", help="ms_swift (JSONL) or hub (parquet with a card)")
     made.add_argument("--to", metavar="FOLDER", help="default: a folder below TEMPO_HOME/exports")
+
+
+def _export_model(add: Commands) -> None:
+    example = "export-model 1 --form merged --out ~/models/my-model"
+    what = "write a run's model with its card"
+    made = _command(add, "export-model", "jobs.commands.export_model", what, example)
+    made.add_argument("run", type=int, help="the run")
+    which = "its adapters alone (default), or one merged model"
+    made.add_argument("--form", choices=("adapter", "merged"), default="adapter", help=which)
+    made.add_argument(
+        "--out", metavar="DIR", help="a folder that does not exist yet (default: below TEMPO_HOME/exports)"
+    )
+    made.add_argument("--max-shard-size", default="5GB", metavar="SIZE", help="of the files of a merged model (5GB)")
+
+
+def _export_clip(add: Commands) -> None:
+    example = "export-clip 12 --side rejected --out rejected.mp4"
+    what = "write the video of one side of a pair, with the numbers of its clips"
+    made = _command(add, "export-clip", "jobs.clips.export_clip", what, example, job=False)
+    made.add_argument("pair", type=int, help="the pair's id")
+    which = "the order that the answer was given on (default: rejected)"
+    made.add_argument("--side", choices=("chosen", "rejected", "both"), default="rejected", help=which)
+    made.add_argument("--out", required=True, metavar="FILE", help="a new .mp4 or .gif")
+    made.add_argument("--no-titles", action="store_true", help="without the numbers")
 
 
 def _others(add: Commands) -> None:

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from db import bulk, datasets, jobs, migrate, pairs, people, runs
+from db import bulk, datasets, jobs, migrate, pairs, people, runs, sft_sets
 from db.jobs import Job
 from db.pair_filters import PairFilter
 from db.session import Database
@@ -97,15 +97,22 @@ def train(args: Namespace) -> int:
 
 def evaluate(args: Namespace) -> int:
     model = None if args.model is None else str(checkpoints.inspect(args.model).path)
-    payload = payloads.EvaluatePayload(
-        args.run, model, benchmarks=args.benchmarks, limit=args.limit, seed=args.seed
-    )
+    payload = payloads.EvaluatePayload(args.run, model, benchmarks=args.benchmarks, limit=args.limit, seed=args.seed)
     return _do(args, payload)
 
 
 def export(args: Namespace) -> int:
     folder = None if args.to is None else str(Path(args.to).expanduser().resolve())
     return _do(args, payloads.ExportPayload(args.version, args.format, folder))
+
+
+def export_model(args: Namespace) -> int:
+    folder = None if args.out is None else str(Path(args.out).expanduser().resolve())
+    payload = payloads.ExportModelPayload(args.run, args.form, folder, args.max_shard_size)
+    with open_studio().database.reading() as session:
+        # What can be known at once must not wait for a worker.
+        runs.get(session, args.run)
+    return _do(args, payload)
 
 
 def setup(args: Namespace) -> int:
@@ -177,7 +184,12 @@ def sft(args: Namespace) -> int:
     for video, why in done.left_out.items():
         print(f"left out {video}: {why}")
     left_out = f", {len(done.left_out)} videos left out" if done.left_out else ""
-    print(f"SFT set {done.sft_set_id}: {done.n_examples} examples about {done.n_videos} videos{left_out}")
+    with studio.database.reading() as session:
+        card = sft_sets.get(session, done.sft_set_id)
+    print(
+        f"SFT set {card.id}: {card.name} {card.number}, {done.n_examples} examples about {done.n_videos} videos"
+        f"{left_out}, sha256 {card.content_sha256}"
+    )
     return DONE
 
 

@@ -6,6 +6,7 @@ refused before a task sees it.
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -128,6 +129,35 @@ class ExportPayload:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportModelPayload:
+    """Write a run's model with its card: the chain of adapters, or one merged model."""
+
+    run_id: int
+    form: Literal["adapter", "merged"] = "adapter"
+    folder: str | None = None
+    """Where to; a new folder of `exports/` when not given."""
+    max_shard_size: str = "5GB"
+    """Of a merged model; larger weights are written in several files."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[1-9][0-9]{0,6}(KB|MB|GB)", self.max_shard_size):
+            raise BadPayload(f"max_shard_size is {self.max_shard_size!r}; write it like 5GB or 500MB.")
+
+
+@dataclass(frozen=True, slots=True)
+class SftPayload:
+    """Import conversations about scanned videos as an SFT set."""
+
+    file: str
+    folder: str | None = None
+    """Where the file's video paths begin; its own folder when not given."""
+    name: str | None = None
+    skip_missing: bool = False
+    without_held_out: int | None = None
+    """Leave out the videos that this dataset version holds out."""
+
+
+@dataclass(frozen=True, slots=True)
 class SleepPayload:
     """A job that only counts, with checkpoints and a grandchild: what the chaos tests kill. Not offered to users."""
 
@@ -142,7 +172,15 @@ class SleepPayload:
 
 
 Payload = (
-    DrawPayload | ScanPayload | PairPayload | TrainPayload | EvaluatePayload | ExportPayload | SleepPayload
+    DrawPayload
+    | ScanPayload
+    | PairPayload
+    | TrainPayload
+    | EvaluatePayload
+    | ExportPayload
+    | ExportModelPayload
+    | SftPayload
+    | SleepPayload
 )
 
 KINDS: dict[str, type[Payload]] = {
@@ -152,6 +190,8 @@ KINDS: dict[str, type[Payload]] = {
     "train": TrainPayload,
     "evaluate": EvaluatePayload,
     "export": ExportPayload,
+    "export_model": ExportModelPayload,
+    "sft": SftPayload,
     "sleep": SleepPayload,
 }
 

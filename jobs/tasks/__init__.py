@@ -26,6 +26,8 @@ TASKS: dict[str, str] = {
     "train": "jobs.tasks.train",
     "evaluate": "jobs.tasks.evaluate",
     "export": "jobs.tasks.export",
+    "export_model": "jobs.tasks.export_model",
+    "sft": "jobs.tasks.sft",
     "sleep": "jobs.tasks.sleep",
 }
 

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from safetensors import SafetensorError
+
 from tempo_core.errors import FolderTaken, NoSpace
 from tempo_core.types import FilterVerdict, JsonDict, level_key
 
@@ -117,16 +119,21 @@ def usable(
 
 
 @contextmanager
-def bundle(folder: Path) -> Iterator[Path]:
+def bundle(folder: Path, *, replace_export: bool = True, n_bytes: int = 0) -> Iterator[Path]:
     """A working folder that takes its name only when everything in it is written.
 
+    Args:
+        replace_export: Whether an export that lies there already may be replaced.
+        n_bytes: About how much will be written; without room for it nothing is begun.
+
     Raises:
-        FolderTaken: The folder holds something that is no export.
-        NoSpace: The disk is full; what was begun is removed.
+        FolderTaken: The folder holds something that is no export, or cannot be written to.
+        NoSpace: The disk is full, or would be; what was begun is removed.
     """
-    _check_free(folder)
+    _check_free(folder, replace_export)
+    _check_room(folder, n_bytes)
     partial, old = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "old"))
-    with _full_disk_is_told(folder):
+    with full_disk_is_told(folder):
         shutil.rmtree(partial, ignore_errors=True)
         _put_back(old, folder)
         try:
@@ -151,7 +158,7 @@ def _put_back(old: Path, folder: Path) -> None:
 def write_file(path: Path, content: bytes) -> None:
     """Write through to the disk: a renamed folder must not hold empty files after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _full_disk_is_told(path.parent), path.open("wb") as file:
+    with full_disk_is_told(path.parent), path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -178,6 +185,17 @@ def write_manifest(
     text = json.dumps(content, ensure_ascii=False, indent=1)
     write_file(folder / MANIFEST, text.encode())
     return {**files, MANIFEST: hashlib.sha256(text.encode()).hexdigest()}
+
+
+def sync_all(folder: Path) -> None:
+    """Write every file through to the disk that somebody else wrote into the folder."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def json_line(content: JsonDict) -> str:
@@ -245,20 +263,43 @@ def _below(video: Path, root: Path | None) -> str | None:
     return None if ".." in video.parts else PurePosixPath(*video.parts).as_posix()
 
 
-def _check_free(folder: Path) -> None:
-    if folder.is_dir() and (not any(folder.iterdir()) or (folder / MANIFEST).is_file()):
+def _check_free(folder: Path, replace_export: bool) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
         return
-    if folder.exists():
+    if folder.exists() and not replace_export:
+        raise FolderTaken(
+            f"{folder} is not empty, and nothing is overwritten. Choose a folder that does not exist yet."
+        )
+    if folder.exists() and not (folder / MANIFEST).is_file():
         raise FolderTaken(f"{folder} holds something that is no export. Choose a folder that does not exist yet.")
 
 
+def _check_room(folder: Path, n_bytes: int) -> None:
+    there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    free = shutil.disk_usage(there).free
+    if free < n_bytes:
+        raise NoSpace(
+            f"The disk of {folder} has {free:,} bytes free and about {n_bytes:,} are needed; nothing was exported. "
+            "Make room, or choose a folder on another disk."
+        )
+
+
 @contextmanager
-def _full_disk_is_told(folder: Path) -> Iterator[None]:
+def full_disk_is_told(folder: Path) -> Iterator[None]:
+    """Turn what writing raises on a full or closed disk into errors that say what to do."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, SafetensorError) as error:
+        if _is_full(error):
             raise NoSpace(
                 f"The disk of {folder} is full; nothing was exported. Make room, then export again."
             ) from error
+        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
+            raise FolderTaken(f"{folder} cannot be made ({error.strerror}). Choose another folder.") from error
         raise
+
+
+def _is_full(error: Exception) -> bool:
+    """The library of the weights' format has an error of its own, which tells the number in words only."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "errno", None) in full or any(f"(os error {number})" in str(error) for number in full)

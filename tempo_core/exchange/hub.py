@@ -7,7 +7,6 @@ not contained: a folder with media would be loaded as a video folder, without th
 from __future__ import annotations
 
 import io
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from tempo_core.exchange.base import (
     write_file,
     write_manifest,
 )
+from tempo_core.exchange.quoting import markdown_text, yaml_text
 from tempo_core.types import level_key
 
 _TYPES = {
@@ -74,7 +74,7 @@ def parquet(pairs: Sequence[ExportPair]) -> bytes:
 def card(version: Version, pairs: Sequence[ExportPair]) -> str:
     """The dataset card: a YAML header for the hub, then what the set is, how it was made and what it is not."""
     return f"""{_header(version, pairs)}
-# {_plain(version.name)}, version {version.number}
+# {markdown_text(version.name)}, version {version.number}
 
 {len(pairs)} preference pairs about the order of events in videos, made and reviewed in TEMPO Studio.
 Content hash: `{version.content_sha256}`.
@@ -111,12 +111,11 @@ arXiv 2503.16929.
 def _header(version: Version, pairs: Sequence[ExportPair]) -> str:
     present = [split for split in SPLITS if any(pair.split == split for pair in pairs)]
     files = "".join(f"\n  - split: {split}\n    path: data/{split}-*.parquet" for split in present)
-    # A JSON string is a YAML string, whatever a person typed.
     return f"""---
-pretty_name: {json.dumps(version.name)}
-license: {json.dumps(version.licence)}
+pretty_name: {yaml_text(version.name)}
+license: {yaml_text(version.licence)}
 language:
-- {json.dumps(version.language)}
+- {yaml_text(version.language)}
 task_categories:
 - video-text-to-text
 tags:
@@ -141,7 +140,7 @@ def _table(pairs: Sequence[ExportPair]) -> str:
     counts = Counter((pair.kind, level_key(pair.level), pair.split) for pair in pairs)
     rows = sorted({(kind, level) for kind, level, _ in counts})
     lines = [
-        f"| {_plain(kind)} | {level} | {counts[kind, level, 'train']} | {counts[kind, level, 'held_out']} |\n"
+        f"| {markdown_text(kind)} | {level} | {counts[kind, level, 'train']} | {counts[kind, level, 'held_out']} |\n"
         for kind, level in rows
     ]
     return "| kind | level | train | held out |\n|---|---|---|---|\n" + "".join(lines)
@@ -161,10 +160,4 @@ def _rules(pairs: Sequence[ExportPair]) -> str:
 
 
 def _listed(values: Iterable[str]) -> str:
-    return ", ".join(sorted({_plain(value) for value in values if value})) or "not recorded"
-
-
-def _plain(text: str) -> str:
-    """One line that Markdown shows as it is, also in a table."""
-    kept = "".join(c if c.isalnum() or c in " .,:;()/+-=@" else f"&#{ord(c)};" for c in " ".join(text.split()))
-    return kept
+    return ", ".join(sorted({markdown_text(value) for value in values if value})) or "not recorded"

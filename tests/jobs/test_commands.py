@@ -15,8 +15,8 @@ from tempo_core.recipes import PRESETS
 from tempo_core.settings import Home
 from tempo_core.timeline import Richness
 
-COMMANDS = ("draw", "scan", "pair", "accept", "freeze", "sft", "train", "evaluate", "export", "setup", "worker",
-            "doctor", "jobs", "cancel", "run")
+COMMANDS = ("draw", "scan", "pair", "accept", "freeze", "sft", "train", "evaluate", "export", "export-model",
+            "export-clip", "setup", "worker", "doctor", "jobs", "cancel", "run")
 
 
 @pytest.fixture
@@ -39,7 +39,8 @@ def test_every_command_explains_itself(command, capsys):
 
 
 def test_the_help_names_every_command():
-    assert all(f"    {command} " in parser().format_help() for command in COMMANDS)
+    shown = parser().format_help().splitlines()
+    assert all(any(line.split()[:1] == [command] for line in shown) for command in COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,10 @@ def test_the_help_names_every_command():
         (["pair", "--magnitudes", "1"], "at least 2"),
         (["evaluate"], "either a run or a model folder"),
         (["train", "--resume", "77"], "77"),
+        (["export-model", "77"], "There is no run 77"),
+        (["export-model", "77", "--max-shard-size", "much"], "write it like 5GB"),
+        (["export-clip", "77", "--out", "/tmp/no-such.mp4"], "There is no pair 77"),
+        (["export-clip", "77", "--out", "/tmp/no-such.avi"], ".mp4 or .gif"),
         (["cancel", "77"], "No job has the id 77"),
         (["jobs", "77"], "No job has the id 77"),
         (["accept", "--levels", "easy"], "easy"),

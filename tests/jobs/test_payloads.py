@@ -14,6 +14,8 @@ MADE = [
     TrainPayload(run_id=7),
     EvaluatePayload(run_id=7, benchmarks=("drawn_world",)),
     payloads.ExportPayload(version_id=1, format="hub"),
+    payloads.ExportModelPayload(run_id=1, form="merged", max_shard_size="500MB"),
+    payloads.SftPayload(file="/talks.jsonl", folder="/films", skip_missing=True),
     payloads.SleepPayload(fail_at=3),
 ]
 
