@@ -70,6 +70,11 @@ def training_plan(
     unmatched: dict[str, int] = {}
     if config.length_matched:
         of_level, unmatched = _length_matched(of_level, notes)
+        if not of_level:
+            raise EmptyStage(
+                f"No pair is left after length matching: of {len(pairs)} pairs no chosen answer is shorter than the "
+                "rejected one, or none is longer. Accept pairs of other kinds, or train without length_matched."
+            )
     dropped: Counter[str] = Counter()
     courses = _courses(of_level, config, skip_small, dropped, notes)
     planned: list[PlannedPair] = []
