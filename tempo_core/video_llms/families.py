@@ -5,5 +5,8 @@ from __future__ import annotations
 FAMILIES = {
     "tiny": "tempo_core.video_llms.tiny",
     "qwen2_5_vl": "tempo_core.video_llms.qwen_vl",
+    "qwen3_vl": "tempo_core.video_llms.qwen3_vl",
+    "llava_onevision": "tempo_core.video_llms.llava_onevision",
+    "internvl": "tempo_core.video_llms.internvl",
 }
 """A family's name is the `model_type` of its config.json; each module names its class `VIDEO_LLM`."""

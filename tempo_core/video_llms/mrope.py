@@ -26,6 +26,8 @@ class MRopeVideoLLM(HFVideoLLM):
     position_rows = 3
     forward_types = True
     grid_keys: ClassVar[tuple[str, ...]] = ("video_grid_thw",)
+    # The default of `cap_pixels_per_frame` changes between versions of transformers, and the tokens with it.
+    video_options: ClassVar[dict[str, Any]] = {"do_sample_frames": False, "cap_pixels_per_frame": True}
 
     def __init__(self, checkpoint: Checkpoint, model: Any, processor: Any, positions: str) -> None:
         super().__init__(checkpoint, model, processor, positions)

@@ -6,7 +6,7 @@ more than four pictures a second would share temporal positions; `fps_of` never 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from tempo_core.video_llms.mrope import MRopeVideoLLM
 
@@ -18,8 +18,6 @@ class QwenVL(MRopeVideoLLM):
     grid_keys: ClassVar[tuple[str, ...]] = ("video_grid_thw", "second_per_grid_ts")
     # Our choice: 64 key frames of a 16:9 video then cost about 4,600 of the 16,384 tokens that a pair may have.
     long_side = 448
-    # The default of `cap_pixels_per_frame` changes between versions of transformers, and the tokens with it.
-    video_options: ClassVar[dict[str, Any]] = {"do_sample_frames": False, "cap_pixels_per_frame": True}
 
     def fps_of(self, n_pictures: int, duration_s: float) -> float:
         vision = self.bare_model.config.vision_config
