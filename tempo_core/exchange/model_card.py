@@ -332,6 +332,6 @@ def _code(text: str) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [" | ".join(heads), "|".join("---" for _ in heads)]
+    lines = [" | ".join(markdown_text(head) for head in heads), "|".join("---" for _ in heads)]
     lines += [" | ".join(markdown_text(cell) for cell in row) for row in rows]
     return "".join(f"| {line} |\n" if i != 1 else f"|{line}|\n" for i, line in enumerate(lines))

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from tempo_core import video_llms
@@ -23,22 +22,9 @@ from tempo_core.exchange.model_card import FORMS, LinkLine, RunFacts, Source, ca
 from tempo_core.training import chain, exports
 from tempo_core.training.chain import Link
 from tempo_core.video_llms import checkpoints
+from tests.links import add_link
 
 WRITE = {"adapter": exports.adapters, "merged": exports.merged}
-
-
-def add_link(base: Path, folder: Path, before: list[Link], name: str, phase: Any, tower: bool = False) -> Link:
-    """A stage as training leaves it, with weights that change the model."""
-    llm = chain.load(base, before)
-    torch.manual_seed(len(before))
-    config = LoraConfig(r=4, lora_alpha=8, target_modules=r".*language_model.*(q|v)_proj")
-    model = get_peft_model(llm.model, config)
-    with torch.no_grad():
-        for weight_name, weight in model.named_parameters():
-            if "lora_B" in weight_name or (tower and chain.in_tower(weight_name, llm.tower_names)):
-                weight.add_(0.05 * torch.randn_like(weight))
-    about = {"base": llm.checkpoint.files_sha256, "before": before[-1].sha256 if before else ""}
-    return chain.save(folder, len(before) + 1, name, phase, llm, model, about, tower)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +32,9 @@ def links(base: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Link]:
     """Two stages of DPO, then SFT that trained the tower too."""
     folder = tmp_path_factory.mktemp("run") / "chain"
     made: list[Link] = []
-    for name, phase, tower in (("l1", "dpo", False), ("l2", "dpo", False), ("sft", "sft", True)):
-        made.append(add_link(base, folder, made, name, phase, tower))
+    stages: Any = (("l1", "dpo", False), ("l2", "dpo", False), ("sft", "sft", True))
+    for name, phase, tower in stages:
+        made.append(add_link(base, folder, made, name, phase, tower=tower))
     return made
 
 
