@@ -90,8 +90,8 @@ def freeze(
     counting = standing(session, pair_ids)
     reviewed = {pair_id: counting[pair_id].review_ids[-1] for pair_id in pair_ids}
     drafts = _content(session, [(i, reviewed[i], "train", level_of.get(i)) for i in pair_ids])
-    held_out = _held_out({draft.pair.video.sha256 for draft in drafts}, held_out_share, seed)
-    splits = {d.pair.pair_id: "held_out" if d.pair.video.sha256 in held_out else "train" for d in drafts}
+    kept_back = held_out({draft.pair.video.sha256 for draft in drafts}, held_out_share, seed)
+    splits = {d.pair.pair_id: "held_out" if d.pair.video.sha256 in kept_back else "train" for d in drafts}
     frozen = _content(session, [(i, reviewed[i], splits[i], level_of.get(i)) for i in pair_ids])
     criteria = asdict(accepted) | {
         "held_out_share": held_out_share, "level_axis": axis, "level_thresholds": list(thresholds),
@@ -108,7 +108,8 @@ def _levels(
     return {pair_id: level for pair_id, level in rows if pair_id in wanted}
 
 
-def _held_out(shas: set[str], share: float, seed: int) -> set[str]:
+def held_out(shas: set[str], share: float, seed: int) -> set[str]:
+    """The videos (by content) that a version of these videos holds out."""
     if len(shas) < FEWEST_FOR_HELD_OUT or share <= 0:
         return set()
     drawn = sorted(shas, key=lambda sha: hashlib.sha256(f"{seed}|{sha}".encode()).hexdigest())

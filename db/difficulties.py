@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Integer, cast, func, select
+from sqlalchemy import Integer, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from db import pair_filters
 from db.pair_filters import NO_FILTER, QUARTERS, PairFilter, where
-from db.tables import PairRow
+from db.standings import standing
+from db.tables import PairRow, ReviewRow, VideoRow
+from tempo_core.types import PairRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +78,32 @@ def histogram(session: Session, bins: int = 40, wanted: PairFilter = NO_FILTER) 
     for kind, number, n in session.execute(query.group_by(p.kind, place).order_by(p.kind)):
         found.setdefault(kind, [0] * bins)[max(0, number)] += n
     return found
+
+
+def refs(
+    session: Session,
+    thresholds: tuple[float, float, float] = QUARTERS,
+    axis: str = "measured",
+    wanted: PairFilter = NO_FILTER,
+) -> list[PairRef]:
+    """The pairs of a filter as the planner reads them, on the levels that these thresholds give; by id.
+
+    What a version frozen now would hold, lengths of edited answers included.
+    """
+    p, ranked = PairRow, pair_filters.levels(thresholds, axis).subquery()
+    columns: tuple[Any, ...] = (
+        p.id, VideoRow.sha256, p.kind, ranked.c.level, p.difficulty, p.magnitude, func.length(p.chosen),
+        func.length(p.rejected),
+    )  # fmt: skip
+    query = select(*columns).join(VideoRow, VideoRow.id == p.video_id).outerjoin(ranked, ranked.c.id == p.id)
+    found = {row[0]: PairRef(*row) for row in session.execute(
+        query.where(p.status != "filtered", *where(wanted)).order_by(p.id)
+    )}  # fmt: skip
+    r = ReviewRow
+    edited = or_(r.swapped, r.edited_chosen.is_not(None), r.edited_rejected.is_not(None))
+    ids = [pair_id for pair_id in session.execute(select(r.pair_id).where(edited).distinct()).scalars() if pair_id in found]
+    for pair_id, decided in standing(session, ids).items():
+        row = session.execute(select(p.chosen, p.rejected).where(p.id == pair_id)).one()
+        chosen, rejected = decided.texts(row.chosen, row.rejected)
+        found[pair_id] = replace(found[pair_id], n_chosen=len(chosen), n_rejected=len(rejected))
+    return list(found.values())

@@ -4,10 +4,11 @@ import sqlite3
 
 import pytest
 
-from db import bulk, curricula, datasets, reviews, sft_sets
+from db import bulk, curricula, datasets, difficulties, reviews, sft_sets
 from db.pair_filters import PairFilter
 from db.reviews import ReviewItem
 from db.sft_sets import SftDraft
+from jobs.starting import pair_ref
 from tempo_core.errors import BadThresholds, DatasetDrift, NotAllowed, TooFew, Unknown
 
 VIDEOS = "abcdefghij"
@@ -177,3 +178,18 @@ def test_a_curriculum_is_known_by_its_settings(shelf, me):
     assert (card.name, card.thresholds, card.pacing) == ("mine", (0.2, 0.5, 0.8), "mixed")
     with pytest.raises(BadThresholds):
         shelf.do(curricula.save, me, "wrong", (0.5, 0.2, 0.8))
+
+
+def test_what_is_shown_before_freezing_is_what_a_version_then_holds(shelf, me):
+    """The curriculum page plans these; training plans the frozen ones. Swapped and edited answers have new lengths."""
+    made = [shelf.pair(video, n, chosen="red, green, red", rejected="blue") for video in VIDEOS for n in (0, 1)]
+    shelf.do(reviews.decide, me, ReviewItem("s", made[0], 1, "swap"))
+    shelf.do(reviews.decide, me, ReviewItem("e", made[1], 1, "edit", chosen="grün", rejected="blau und rot"))
+    shelf.do(bulk.decide, me, PairFilter(), "accepted", token="all")
+    cuts = (0.3, 0.3, 0.9)
+    shown = shelf.look(difficulties.refs, cuts, "measured", PairFilter(status="accepted"))
+    kept_back = datasets.held_out({ref.video_key for ref in shown}, 0.2, 3)
+    version = shelf.do(datasets.freeze, me, "v", thresholds=cuts, seed=3)
+    frozen = [pair_ref(item.pair) for item in shelf.look(datasets.items, version, "train")]
+    assert [ref for ref in shown if ref.video_key not in kept_back] == frozen
+    assert [(ref.n_chosen, ref.n_rejected) for ref in shown[:3]] == [(4, 15), (4, 12), (15, 4)]
