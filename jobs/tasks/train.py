@@ -61,6 +61,7 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
         config=card.config,
         folder=folder_of(job.home, card.id),
         pictures=pictures.get,
+        cache=job.home.cache,
         events=_Recorded(database, report, card.id, job.attempt, job.home),
     )
     return {"run_id": card.id, "stages": [link.name for link in trained.chain], "too_long": len(too_long)}
@@ -114,9 +115,7 @@ class _Recorded:
         with self.database.session() as session:
             metrics.record(session, self.run_id, values, self.attempt)
 
-    def stage_started(
-        self, ordinal: int, name: str, phase: str, n_pairs: int, first_step: int, last_step: int
-    ) -> None:
+    def stage_started(self, ordinal: int, name: str, phase: str, n_pairs: int, first_step: int, last_step: int) -> None:
         print(f"stage {ordinal}: {phase} {name}, {n_pairs} rows, steps {first_step} to {last_step}", flush=True)
         with self.database.session() as session:
             runs.set_stages(session, self.run_id, [StageLine(ordinal, phase, name, (), n_pairs, first_step, last_step)])
@@ -125,9 +124,7 @@ class _Recorded:
     def stage_ended(self, ordinal: int, link: Any) -> None:
         adapter = str(Path(link.path).relative_to(self.home.root))
         with self.database.session() as session:
-            runs.set_stage(
-                session, self.run_id, ordinal, "succeeded", adapter=adapter, manifest_sha256=link.sha256
-            )
+            runs.set_stage(session, self.run_id, ordinal, "succeeded", adapter=adapter, manifest_sha256=link.sha256)
             # The link replaces them; their folders go with the stage.
             replaced = [c.step for c in runs.checkpoints(session, self.run_id) if c.stage == ordinal]
             runs.forget_checkpoints(session, self.run_id, replaced)
@@ -154,6 +151,7 @@ class _Recorded:
     def note(self, text: str) -> None:
         print(text, flush=True)
 
-    def pair_scores(self, rows: Sequence[tuple[int, float]]) -> None:
+    def pair_scores(self, moment: str, scores: Sequence[Any]) -> None:
+        rows = {score.pair_id: PairScore(score.margin, score.chosen, score.rejected) for score in scores}
         with self.database.session() as session:
-            runs.score_pairs(session, self.run_id, "final", {pair_id: PairScore(margin) for pair_id, margin in rows})
+            runs.score_pairs(session, self.run_id, moment, rows)

@@ -18,20 +18,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 from transformers import TrainerCallback
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from tempo_core.errors import DatasetDrift, Diverged, ModelRefused
+from tempo_core.errors import DatasetDrift, Diverged, ModelRefused, VideoLost
 from tempo_core.recipes import Phase, RunConfig
 from tempo_core.training import chain, sealed
 from tempo_core.training.report import Events, StepLog
-from tempo_core.training.rows import Row
-from tempo_core.training.videos import FEATURES
-from tempo_core.types import Progress
+from tempo_core.training.rows import Collator, Row
+from tempo_core.training.videos import VideoStore
+from tempo_core.types import Metric, Progress
 from tempo_core.video_llms.base import HFVideoLLM
 
 WEIGHTS = "trainable.safetensors"
-OURS = ("row",)
+OURS = ("row", "separate")
 """Keys of a batch that are bookkeeping and no input of the model."""
 
 
@@ -59,18 +58,32 @@ class StageRun:
         return len(self.rows) // self.rows_per_step
 
 
-def arguments(kind: Any, stage: StageRun, config: RunConfig, llm: HFVideoLLM, folder: Path, **more: Any) -> Any:
+@dataclass(frozen=True)
+class Workplace:
+    """What a stage is trained with; `llm.model` becomes the model with the fresh adapter."""
+
+    stage: StageRun
+    config: RunConfig
+    llm: HFVideoLLM
+    videos: VideoStore
+    events: Events
+    checkpoints: Path
+    gradient_checkpointing: bool
+
+
+def arguments(kind: Any, at: Workplace, **more: Any) -> Any:
     """The settings of a stage for transformers' `TrainingArguments` or a child of it."""
-    on_cpu = llm.device.type == "cpu"
+    stage, config = at.stage, at.config
+    on_cpu = at.llm.device.type == "cpu"
     return kind(
-        output_dir=str(folder),
+        output_dir=str(at.checkpoints),
         per_device_train_batch_size=stage.rows_per_forward,
         gradient_accumulation_steps=stage.rows_per_step // stage.rows_per_forward,
         num_train_epochs=1,
         learning_rate=stage.lr,
         lr_scheduler_type=config.lr_scheduler,
         warmup_steps=config.warmup,
-        gradient_checkpointing=config.gradient_checkpointing,
+        gradient_checkpointing=at.gradient_checkpointing,
         use_cpu=on_cpu,
         bf16=not on_cpu and config.dtype == "bfloat16",
         fp16=False,
@@ -89,12 +102,23 @@ def arguments(kind: Any, stage: StageRun, config: RunConfig, llm: HFVideoLLM, fo
     )
 
 
-def lora(llm: HFVideoLLM, r: int, alpha: int) -> LoraConfig:
-    return LoraConfig(r=r, lora_alpha=alpha, lora_dropout=0.0, bias="none", target_modules=llm.lora_targets)
+def lora(at: Workplace) -> LoraConfig:
+    return LoraConfig(
+        r=at.config.lora_r,
+        lora_alpha=at.stage.lora_alpha,
+        lora_dropout=0.0,
+        bias="none",
+        target_modules=at.llm.lora_targets,
+    )
 
 
-def dataset(stage: StageRun) -> Dataset:
-    return Dataset.from_dict({"row": list(range(len(stage.rows)))})
+def data(at: Workplace) -> dict[str, Any]:
+    """Rows by place, in training order, and what makes batches of them."""
+    return {
+        "train_dataset": Dataset.from_dict({"row": list(range(len(at.stage.rows)))}),
+        "data_collator": Collator(at.stage.rows, at.videos),
+        "processing_class": at.llm.tokenizer,
+    }
 
 
 class StageTrainer:
@@ -106,13 +130,17 @@ class StageTrainer:
     steps: StepLog
     checkpoints: Path
     video_llm: HFVideoLLM
+    videos: VideoStore
     stopped = False
+    canary: float | None = None
+    """How far the log-probability of a token moved when the pictures were replaced, mean."""
 
-    def begin(self, stage: StageRun, config: RunConfig, events: Events, llm: HFVideoLLM, checkpoints: Path) -> None:
+    def begin(self, workplace: Workplace) -> None:
         """Take what the trainer works with; called once, after the trainer's own `__init__`."""
         trainer: Any = self
-        self.stage, self.config, self.events, self.checkpoints = stage, config, events, checkpoints
-        self.video_llm = llm
+        stage, config, llm = workplace.stage, workplace.config, workplace.llm
+        self.stage, self.config, self.video_llm, self.videos = stage, config, llm, workplace.videos
+        self.events, self.checkpoints = workplace.events, workplace.checkpoints
         self.steps = StepLog(stage.phase, config.sft_weight)
         _check_adapter(trainer.model, llm, stage.trains_tower)
         for printing in (PrinterCallback, ProgressCallback):
@@ -132,13 +160,35 @@ class StageTrainer:
         return self.stage.steps_before + int(trainer.state.global_step)
 
     def model_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """The batch as the model takes it: without bookkeeping, the video as finished features if it has them."""
-        inputs = {key: value for key, value in inputs.items() if key not in OURS}
-        if FEATURES in inputs:
-            # Built here and not in the collator: moving a batch to its device would rebuild the class.
-            features = BaseModelOutputWithPooling(pooler_output=(inputs.pop(FEATURES),))
-            inputs["mm_encoder_outputs"] = {"video": features}
-        return inputs
+        """The batch without bookkeeping, which is noted."""
+        self.steps.add_tokens(inputs["tree"]["ids"].shape[1], int(inputs["separate"]))
+        return {key: value for key, value in inputs.items() if key not in OURS}
+
+    def check_video(self, model: Any, inputs: dict[str, Any], log_probs: Tensor) -> None:
+        """The canary, once a stage: with other pictures the answers must have other probabilities.
+
+        Raises:
+            VideoLost: They do not depend on the video.
+        """
+        if self.canary is not None:
+            return
+        other = {**inputs["tree"], "videos": tuple(_negative(video) for video in inputs["tree"]["videos"])}
+        given = {key: value for key, value in inputs.items() if key not in ("tree", "completion_mask")}
+        labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
+        with torch.no_grad():
+            seen = model(**given, tree=other, labels=labels, fused_lm_head=True, use_cache=False).log_probs
+        moved = (seen - log_probs).abs().sum() / inputs["completion_mask"].sum()
+        self.canary = float(moved)
+        if not self.canary > 0:
+            raise VideoLost(
+                f"With other pictures {self.video_llm.name} gives every answer the same probability: it does not see "
+                "the video, and training would be on text alone. Use the model's own processor and weights."
+            )
+
+    def say_scores(self) -> None:
+        """Tell how the pairs trained since the last time were ranked before the stage."""
+        if scores := self.steps.take_scores():
+            self.events.pair_scores("before", scores)
 
     def check_finite(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):
@@ -168,7 +218,12 @@ class StageTrainer:
         trainer.state.log_history.clear()
         if "loss" not in logs:
             return
-        self.events.metrics(self.steps.metrics(self.step))
+        n_encoded, n_asked = self.videos.take_counts()
+        self.steps.add_share("cache/feature_hits", n_asked - n_encoded, n_asked)
+        values = self.steps.metrics(self.step)
+        if trainer.state.global_step == 1 and self.canary is not None:
+            values.append(Metric("canary/moved", self.step, self.canary))
+        self.events.metrics(values)
         text = f"{self.stage.phase} {self.stage.name}"
         self.events.progress(Progress(self.step, self.stage.n_steps_of_run, text))
 
@@ -183,7 +238,7 @@ class StageTrainer:
             trainer._save_rng_state(str(folder))
             trainer.state.save_to_json(str(folder / "trainer_state.json"))
 
-        self.events.pair_scores(self.steps.take_margins())
+        self.say_scores()
         about = {"step": self.step, "stage": self.stage.ordinal, "stage_sha256": self.stage.sha256}
         path = _free_name(self.checkpoints, self.step)
         n_bytes = 3 * sum(weight.numel() * weight.element_size() for weight in weights.values())
@@ -216,6 +271,13 @@ class _StepEnd(TrainerCallback):  # type: ignore[misc]
         elif trainer.step % trainer.config.checkpoint_every == 0 and not done:
             control.should_save = True
         return control
+
+
+def _negative(video: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A video of other pictures: everything that was seen, with the opposite sign and in the opposite order."""
+    return {
+        name: -value.flip(0) if value.is_floating_point() and value.ndim > 1 else value for name, value in video.items()
+    }
 
 
 def newest(checkpoints: Path, ordinal: int, stage_sha256: str) -> tuple[Path, int] | None:

@@ -15,15 +15,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from trl.trainer.utils import add_fused_lm_head
 
 from tempo_core.errors import Cancelled, TooLong
 from tempo_core.recipes import RunConfig
-from tempo_core.training import chain, dpo, loop, parts, sealed, sft
+from tempo_core.training import backbone, chain, dpo, features, loop, parts, reference, sealed, sft
 from tempo_core.training.chain import Link
-from tempo_core.training.loop import StageRun
+from tempo_core.training.dpo import References
+from tempo_core.training.features import FeatureCache
+from tempo_core.training.loop import StageRun, Workplace
 from tempo_core.training.parts import Part, Plan
+from tempo_core.training.reference import ReferenceStore
 from tempo_core.training.report import Events
-from tempo_core.training.rows import Collator, Row, TokenCount, example_row, pair_row
+from tempo_core.training.rows import Row, TokenCount, example_row, pair_row
 from tempo_core.training.videos import Pictures, VideoStore
 from tempo_core.types import Example, PreferencePair, Progress
 from tempo_core.video_llms import checkpoints
@@ -47,6 +51,7 @@ def train(
     folder: Path,
     pictures: Pictures,
     events: Events,
+    cache: Path | None = None,
     resume: bool = True,
 ) -> Trained:
     """Train a recipe and return its chain of adapters.
@@ -55,6 +60,7 @@ def train(
         pairs: By pair_id; at least those that the plan names.
         examples: The SFT set; may be empty when the recipe has no SFT phase.
         folder: The run's own; `chain/` and `checkpoints/` in it are ours.
+        cache: Where features and reference log-probabilities are kept for other runs too; None: in `folder`.
         resume: Go on where the folder says; False begins again and removes what is there.
 
     Raises:
@@ -65,11 +71,15 @@ def train(
         Cancelled: `events.should_stop()`; a checkpoint is kept.
     """
     planned = parts.of_run(plan, pairs, examples, config, checkpoints.fingerprint(base))
-    run = _Run(planned, base, pairs, examples, config, folder, pictures, events)
+    run = _Run(planned, base, pairs, examples, config, folder, cache or folder / "cache", pictures, events)
     links = run.begin(resume)
-    for part in planned[len(links) :]:
-        links.append(run.stage(part, links))
-        _free()
+    for part in planned:
+        if part.ordinal > len(links):
+            links.append(run.stage(part, links))
+            _free()
+        if part is run.last_dpo:
+            run.score(links[: part.ordinal])
+            _free()
     shutil.rmtree(run.checkpoints, ignore_errors=True)
     return Trained(tuple(links))
 
@@ -85,17 +95,25 @@ class _Run:
         examples: Sequence[Example],
         config: RunConfig,
         folder: Path,
+        cache: Path,
         pictures: Pictures,
         events: Events,
     ) -> None:
         self.parts, self.base, self.pairs, self.examples, self.config = planned, base, pairs, examples, config
-        self.pictures, self.events = pictures, events
+        self.pictures, self.events, self.cache = pictures, events, cache
+        self.micro_batch, self.gradient_checkpointing = config.micro_batch, config.gradient_checkpointing
+        self.thrifty = ""
+        """What is done to save memory since it ran out, in words."""
         self.n_steps = planned[-1].steps_before + planned[-1].n_steps
         self._checked = False
         self.links, self.checkpoints = folder / "chain", folder / "checkpoints"
+        self.scored = folder / "scored"
+        self.last_dpo = next((part for part in reversed(planned) if part.phase == "dpo"), None)
 
     def begin(self, resume: bool) -> list[Link]:
         """Find what is finished, and say from which step the run goes on."""
+        if not resume:
+            self.scored.unlink(missing_ok=True)
         for place in (self.links, self.checkpoints):
             if not resume:
                 shutil.rmtree(place, ignore_errors=True)
@@ -120,49 +138,135 @@ class _Run:
         for path in sorted(self.links.glob("[0-9][0-9]-*"))[len(found) :]:
             self.events.note(f"{path.name} is damaged or comes after a damaged one: it is set aside and trained again.")
             path.rename(path.with_name(f"damaged-{path.name}-{uuid.uuid4().hex[:8]}"))
+            self.scored.unlink(missing_ok=True)
         return [link for link, _ in found[: len(self.parts)]]
 
     def stage(self, part: Part, before: Sequence[Link]) -> Link:
-        """Train one stage and seal its link."""
-        dtype = self.config.dtype if torch.cuda.is_available() else "float32"
-        llm = chain.load(self.base, before, dtype=dtype)
+        """Train one stage and seal its link; without memory for it, once more with less."""
+        try:
+            return self._stage(part, before)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            if self.thrifty or not self._save_memory():
+                raise
+            self.events.note(f"Out of memory in stage {part.name} ({_first_line(error)}). {self.thrifty}")
+        _free()
+        return self._stage(part, before)
+
+    def _save_memory(self) -> bool:
+        """Take less memory for the same steps; False if there is nothing left to save."""
+        if not self.gradient_checkpointing:
+            self.gradient_checkpointing = True
+            self.thrifty = "From here on activations are computed again instead of kept (gradient checkpointing)."
+        elif self.micro_batch > 1:
+            self.micro_batch //= 2
+            self.thrifty = f"From here on {self.micro_batch} pairs go through the model at a time."
+        return bool(self.thrifty)
+
+    def _stage(self, part: Part, before: Sequence[Link]) -> Link:
+        compared = self._compared_with(part, before)
+        if len(compared) < len(before):
+            self._fill_references(part, compared)
+        llm = self._load(before)
         if not self._checked:
             self._check_lengths(llm)
         stage = self._stage_run(part, llm)
         self._say_started(part)
-        store = VideoStore(llm, self.pictures, frozen_tower=not stage.trains_tower)
-        collator = Collator(stage.rows, store, llm.pad_id)
-        make = dpo.trainer if part.phase == "dpo" else sft.trainer
-        trainer = make(stage, self.config, llm, collator, self.events, self.checkpoints)
+        videos = self._videos(part, llm, frozen_tower=not stage.trains_tower)
+        at = Workplace(stage, self.config, llm, videos, self.events, self.checkpoints, self.gradient_checkpointing)
+        if part.phase == "dpo":
+            store = self._reference_store(llm, compared)
+            trainer = dpo.trainer(at, References(store, videos, required=len(compared) < len(before)))
+        else:
+            trainer = sft.trainer(at)
         found = loop.newest(self.checkpoints, part.ordinal, part.sha256)
         trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
         if trainer.stopped:
             raise Cancelled(
                 f"Stopped after step {trainer.step} of {self.n_steps}. Its checkpoint is kept; resume goes on."
             )
-        return self._finish(part, stage, llm, trainer, before)
+        return self._finish(part, at, trainer, before)
 
-    def _finish(
-        self, part: Part, stage: StageRun, llm: HFVideoLLM, trainer: loop.StageTrainer, before: Sequence[Link]
-    ) -> Link:
+    def _finish(self, part: Part, at: Workplace, trainer: loop.StageTrainer, before: Sequence[Link]) -> Link:
         trainer.check_weights()
-        if margins := trainer.steps.take_margins():
-            self.events.pair_scores(margins)
+        trainer.say_scores()
         about = {
-            "base": llm.checkpoint.files_sha256,
+            "base": at.llm.checkpoint.files_sha256,
             "before": before[-1].sha256 if before else "",
             "stage_sha256": part.sha256,
             "last_step": part.steps_before + part.n_steps,
         }
-        link = chain.save(self.links, part.ordinal, part.name, part.phase, llm, trainer.peft, about, stage.trains_tower)
+        tower = at.stage.trains_tower
+        link = chain.save(self.links, part.ordinal, part.name, part.phase, at.llm, trainer.peft, about, tower)
         self.events.stage_ended(part.ordinal, link)
         for path in self.checkpoints.glob("step-*"):
             shutil.rmtree(path)
         return link
 
+    def score(self, links: Sequence[Link]) -> None:
+        """Once, after the last DPO stage: how the model ranks all trained pairs now."""
+        if self.scored.exists():
+            return
+        llm = self._load(links)
+        add_fused_lm_head(llm.model)
+        part = self.parts[len(links) - 1]
+        step = part.steps_before + part.n_steps
+        rows = {row.row_id: row for other in self.parts if other.phase == "dpo" for row in self._rows(other, llm)}
+        videos = self._videos(part, llm, frozen_tower=True)
+        done = 0
+        for batch in dpo.scores(dpo.log_probs(llm.model, list(rows.values()), videos, self.micro_batch)):
+            self.events.pair_scores("final", batch)
+            done += len(batch)
+            self.events.progress(Progress(step, self.n_steps, f"scored {done} of {len(rows)} pairs"))
+            if self.events.should_stop():
+                raise Cancelled(f"Stopped after step {step} of {self.n_steps}, while scoring pairs. Resume goes on.")
+        self.scored.touch()
+
+    def _compared_with(self, part: Part, before: Sequence[Link]) -> Sequence[Link]:
+        """The links of the model that is the reference of a stage: all before it, or those before the first DPO."""
+        if part.phase != "dpo" or self.config.reference == "reset":
+            return before
+        first = next(i for i, other in enumerate(self.parts) if other.phase == "dpo")
+        return before[:first]
+
+    def _fill_references(self, part: Part, compared: Sequence[Link]) -> None:
+        """Store what the reference says to this stage's answers: the stage's own model could not tell it."""
+        llm = self._load(compared)
+        add_fused_lm_head(llm.model)
+        videos = self._videos(part, llm, frozen_tower=True)
+        references = References(self._reference_store(llm, compared), videos)
+        rows = {row.row_id: row for row in self._rows(part, llm)}
+        lacking = [row for row in rows.values() if references.of([row]) is None]
+        for some, values in dpo.log_probs(llm.model, lacking, videos, self.micro_batch):
+            references.keep(some, values)
+        references.store.flush()
+        del llm
+        _free()
+
+    def _load(self, links: Sequence[Link]) -> HFVideoLLM:
+        config = self.config
+        dtype = config.dtype if torch.cuda.is_available() else "float32"
+        llm = chain.load(self.base, links, dtype=dtype, positions=config.positions, attention="tree")
+        backbone.install(llm, config.attention)
+        return llm
+
+    def _reference_store(self, llm: HFVideoLLM, compared: Sequence[Link]) -> ReferenceStore:
+        key = reference.reference_key(llm, [link.sha256 for link in compared], self.config.attention)
+        return ReferenceStore(self.cache / "reference", key, note=self.events.note)
+
+    def _videos(self, part: Part, llm: HFVideoLLM, *, frozen_tower: bool) -> VideoStore:
+        if not frozen_tower:
+            return VideoStore(llm, self.pictures, frozen_tower=False)
+        cache = FeatureCache(
+            self.cache / "features",
+            features.tower_key(llm),
+            budget_bytes=self.config.feature_bytes,
+            note=self.events.note,
+        )
+        return VideoStore(llm, self.pictures, frozen_tower=True, cache=cache)
+
     def _stage_run(self, part: Part, llm: HFVideoLLM) -> StageRun:
         config, is_sft = self.config, part.phase == "sft"
-        most = 2 * config.micro_batch if is_sft else config.micro_batch
+        most = 2 * self.micro_batch if is_sft else self.micro_batch
         rows_per_forward = loop.largest_divisor(part.rows_per_step, most)
         if rows_per_forward < min(most, part.rows_per_step):
             self.events.note(
@@ -209,6 +313,10 @@ class _Run:
         first, last = part.steps_before + 1, part.steps_before + part.n_steps
         self.events.stage_started(part.ordinal, part.name, part.phase, len(part.order), first, last)
         self.events.progress(Progress(part.steps_before, self.n_steps, f"{part.phase} {part.name}"))
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _seed(seed: int, ordinal: int) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from tempo_core.recipes import Phase
 from tempo_core.training.chain import Link
@@ -43,8 +43,9 @@ class Events(Protocol):
 
     def note(self, text: str) -> None: ...
 
-    def pair_scores(self, rows: Sequence[tuple[int, float]]) -> None:
-        """(pair_id, margin when it was trained), before each checkpoint and at the end of a stage."""
+    def pair_scores(self, moment: Literal["before", "final"], scores: Sequence[PairScore]) -> None:
+        """`before`: by the model with which a pair's stage began, before each checkpoint and at the end of a stage.
+        `final`: by the model after the last DPO stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +88,30 @@ class PairValues:
         return float(self.chosen / self.n_chosen > self.rejected / self.n_rejected)
 
     @property
+    def longer_wins(self) -> float:
+        """Whether the rule "the longer answer is better" gets this pair right."""
+        return float(self.n_chosen > self.n_rejected)
+
+    @property
     def sft_loss(self) -> float:
         """Negative log-likelihood of the chosen answer, mean over its tokens."""
         return -self.chosen / self.n_chosen
+
+
+@dataclass(frozen=True, slots=True)
+class PairScore:
+    """How a model ranks a pair: log-probabilities of its answers, sums over tokens."""
+
+    pair_id: int
+    chosen: float
+    rejected: float
+    n_chosen: int
+    n_rejected: int
+
+    @property
+    def margin(self) -> float:
+        """Per token: above 0 the chosen answer is the likelier one, however long the two are."""
+        return self.chosen / self.n_chosen - self.rejected / self.n_rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +124,7 @@ class AnswerValues:
 
 
 Leveled = TypeVar("Leveled", PairValues, AnswerValues)
-PER_LEVEL = ("loss", "margin", "accuracy", "reward_chosen", "reward_rejected", "accuracy_per_token")
+PER_LEVEL = ("loss", "margin", "accuracy", "reward_chosen", "reward_rejected", "accuracy_per_token", "longer_wins")
 
 
 class StepLog:
@@ -113,15 +135,28 @@ class StepLog:
         self._sft_weight = sft_weight
         self._pairs: list[PairValues] = []
         self._answers: list[AnswerValues] = []
-        self._margins: dict[int, float] = {}
+        self._scores: dict[int, PairValues] = {}
+        self._tokens = self._separate = 0
+        self._shares: dict[str, list[int]] = {}
         self._since = time.perf_counter()
 
     def add_pair(self, values: PairValues) -> None:
         self._pairs.append(values)
-        self._margins[values.pair_id] = values.margin
+        self._scores[values.pair_id] = values
 
     def add_answer(self, values: AnswerValues) -> None:
         self._answers.append(values)
+
+    def add_tokens(self, n_tokens: int, n_separate: int) -> None:
+        """Tokens of a packed row, and those that rows of their own would have had."""
+        self._tokens += n_tokens
+        self._separate += n_separate
+
+    def add_share(self, key: str, n: int, of: int) -> None:
+        """Counts that become a share of the step, such as hits of a cache."""
+        so_far = self._shares.setdefault(key, [0, 0])
+        so_far[0] += n
+        so_far[1] += of
 
     def metrics(self, step: int) -> list[Metric]:
         """The step's metrics; empties the log."""
@@ -130,12 +165,21 @@ class StepLog:
         n = len(self._pairs) + len(self._answers)
         unit = "examples" if self._phase == "sft" else "pairs"
         values[f"speed/{unit}_per_s"] = n / max(now - self._since, 1e-9)
+        values |= {"speed/tokens": float(self._tokens), "speed/shared_tokens": float(self._separate - self._tokens)}
+        values |= {key: hits / of for key, (hits, of) in self._shares.items() if of}
         self._pairs, self._answers, self._since = [], [], now
+        self._tokens = self._separate = 0
+        self._shares.clear()
         return [Metric(key, step, value) for key, value in values.items()]
 
-    def take_margins(self) -> list[tuple[int, float]]:
-        margins, self._margins = list(self._margins.items()), {}
-        return margins
+    def take_scores(self) -> list[PairScore]:
+        """How the reference ranked the pairs trained since the last call."""
+        scores = [
+            PairScore(v.pair_id, v.reference_chosen, v.reference_rejected, v.n_chosen, v.n_rejected)
+            for v in self._scores.values()
+        ]
+        self._scores.clear()
+        return scores
 
     def _of_pairs(self) -> dict[str, float]:
         if not self._pairs:

@@ -1,4 +1,4 @@
-"""Pairs and examples as rows of token ids, and the plain batches made of them.
+"""Pairs and examples as rows of token ids, and the batches made of them.
 
 The one thing to know: prompt and answer are tokenised apart and joined as ids (joining strings would move the borders
 of tokens), nothing is ever cut, and a row without video tokens is an error.
@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from tempo_core.errors import VideoLost
-from tempo_core.training.videos import Prompt, VideoStore
+from tempo_core.training import backbone, tree
+from tempo_core.training.videos import VideoStore, shown_size
 from tempo_core.types import Example, Frames, PreferencePair, Question, Video
 from tempo_core.video_llms.base import HFVideoLLM
 
@@ -88,7 +87,7 @@ class TokenCount:
         return self._of_text[prompt]
 
     def _video(self, row: Row) -> int:
-        shape = (len(row.numbers), *_shown(row.video, self._llm.long_side))
+        shape = (len(row.numbers), *shown_size(row.video, self._llm.long_side))
         if shape not in self._of_video:
             n_video_tokens = self._llm.encode(Question(row.prompt, _blank(*shape))).n_video_tokens
             if not n_video_tokens:
@@ -100,53 +99,30 @@ class TokenCount:
 
 
 class Collator:
-    """Rows as TRL's plain layout: [chosen x B, rejected x B] (or one answer a row), padded on the right."""
+    """Rows as one packed row of trees: [chosen x B, rejected x B] (or one answer a row) as TRL expects to read them."""
 
-    def __init__(self, rows: Sequence[Row], store: VideoStore, pad_id: int) -> None:
+    def __init__(self, rows: Sequence[Row], store: VideoStore) -> None:
         self.rows = rows
         self.store = store
-        self.pad_id = pad_id
 
-    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, Any]:
         places = [int(feature["row"]) for feature in features]
-        rows = [self.rows[place] for place in places]
-        prompts = [self.store.prompt(row.video, row.times_sha256, row.numbers, row.prompt) for row in rows]
+        return {**self.batch([self.rows[place] for place in places]), "row": torch.tensor(places)}
+
+    def batch(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """What the model is given, and `separate`: the tokens that rows of their own would have had."""
+        videos: dict[str, dict[str, Tensor]] = {}
+        prompts = []
+        for row in rows:
+            prompts.append(self.store.prompt(row))
+            # At once: the next video may push this one out of memory.
+            videos[prompts[-1].video_key] = self.store.tensors(prompts[-1].video_key)
         n_answers = len(rows[0].answers)
-        lines = [
-            _line(prompt, row.answers[k]) for k in range(n_answers) for row, prompt in zip(rows, prompts, strict=True)
-        ]
-        pad = partial(pad_sequence, batch_first=True)
-        batch = {
-            "input_ids": pad([ids for ids, *_ in lines], padding_value=self.pad_id),
-            "attention_mask": pad([torch.ones_like(ids) for ids, *_ in lines]),
-            "completion_mask": pad([mask for _, mask, *_ in lines]),
-            "mm_token_type_ids": pad([types for _, _, types, _ in lines]),
-            # Explicit, once per prompt: the model's own way is a loop in Python over every row of every forward.
-            "position_ids": pad([positions.T for *_, positions in lines]).permute(2, 0, 1),
-            "row": torch.tensor(places),
-        }
-        for key in prompts[0].tensors:
-            batch[key] = torch.cat([prompt.tensors[key] for prompt in prompts] * n_answers)
-        return batch
-
-
-def _line(prompt: Prompt, answer: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """ids, completion mask, token types, all (L,), and positions (3, L) of one prompt with one answer."""
-    n_answer = len(answer)
-    ids = torch.cat([prompt.input_ids, torch.tensor(answer, dtype=torch.long)])
-    mask = torch.zeros_like(ids)
-    mask[len(prompt.input_ids) :] = 1
-    types = torch.nn.functional.pad(prompt.types, (0, n_answer))
-    # A prompt ends in text, so the three rows of its last position are equal, and the answer continues from there.
-    after = prompt.positions[:, -1:] + 1 + torch.arange(n_answer)
-    return ids, mask, types, torch.cat([prompt.positions, after], dim=1)
+        packed = tree.pack(prompts * n_answers, [row.answers[k] for k in range(n_answers) for row in rows])
+        batch = backbone.batch(packed, [videos[key] for key in packed.trunks])
+        n_separate = sum(len(prompt.input_ids) for prompt in prompts) * n_answers + int(packed.mask.sum())
+        return {**batch, "separate": torch.tensor(n_separate)}
 
 
 def _blank(n_pictures: int, height: int, width: int) -> Frames:
     return Frames(np.zeros((n_pictures, height, width, 3), np.uint8), tuple(range(n_pictures)), 1.0)
-
-
-def _shown(video: Video, long_side: int | None) -> tuple[int, int]:
-    """Height and width of its pictures as the model is shown them."""
-    scale = 1.0 if long_side is None else min(1.0, long_side / max(video.height, video.width))
-    return max(1, round(video.height * scale)), max(1, round(video.width * scale))

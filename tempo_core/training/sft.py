@@ -6,7 +6,6 @@ much as a short one and the cut into micro-batches changes nothing.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from peft import get_peft_model
@@ -14,11 +13,9 @@ from torch import Tensor
 from transformers import Trainer, TrainingArguments, set_seed
 from trl.trainer.utils import add_fused_lm_head, disable_dropout_in_model
 
-from tempo_core.recipes import RunConfig
 from tempo_core.training import chain, loop
-from tempo_core.training.loop import StageRun, StageTrainer
-from tempo_core.training.report import AnswerValues, Events
-from tempo_core.training.rows import Collator
+from tempo_core.training.loop import StageTrainer, Workplace
+from tempo_core.training.report import AnswerValues
 from tempo_core.video_llms.base import HFVideoLLM
 
 
@@ -36,6 +33,7 @@ class AnswerStage(StageTrainer, Trainer):  # type: ignore[misc]
         mask = inputs.pop("completion_mask")
         labels = inputs["input_ids"].masked_fill(mask == 0, -100)
         log_probs = model(**inputs, labels=labels, fused_lm_head=True).log_probs
+        self.check_video(model, {**inputs, "completion_mask": mask}, log_probs.detach())
         losses = -log_probs.sum(dim=1) / mask.sum(dim=1)
         loss: Tensor = losses.mean()
         self.check_finite(loss)
@@ -45,28 +43,20 @@ class AnswerStage(StageTrainer, Trainer):  # type: ignore[misc]
         return loss
 
 
-def trainer(
-    stage: StageRun, config: RunConfig, llm: HFVideoLLM, collator: Collator, events: Events, folder: Path
-) -> Any:
-    """The trainer of one stage; `llm.model` becomes the model with the fresh adapter."""
-    set_seed(stage.seed)
+def trainer(at: Workplace) -> Any:
+    """The trainer of one stage."""
+    set_seed(at.stage.seed)
     # The same head as in DPO: on a GPU only the answers' positions meet the vocabulary.
-    add_fused_lm_head(llm.model)
-    model = get_peft_model(llm.model, loop.lora(llm, config.lora_r, stage.lora_alpha))
+    add_fused_lm_head(at.llm.model)
+    model = get_peft_model(at.llm.model, loop.lora(at))
     disable_dropout_in_model(model)
-    if stage.trains_tower:
-        _free_tower(model, llm)
-    if config.gradient_checkpointing:
+    if at.stage.trains_tower:
+        _free_tower(model, at.llm)
+    if at.gradient_checkpointing:
         # Without it the frozen embeddings' output asks for no gradient and nothing behind it gets one.
         model.enable_input_require_grads()
-    made = AnswerStage(
-        model=model,
-        args=loop.arguments(TrainingArguments, stage, config, llm, folder),
-        train_dataset=loop.dataset(stage),
-        data_collator=collator,
-        processing_class=llm.tokenizer,
-    )
-    made.begin(stage, config, events, llm, folder)
+    made = AnswerStage(model=model, args=loop.arguments(TrainingArguments, at), **loop.data(at))
+    made.begin(at)
     return made
 
 

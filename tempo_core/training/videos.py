@@ -1,14 +1,16 @@
-"""Encoded prompts and videos, made once and kept in memory within a budget.
+"""Prompts and videos of rows, each made once.
 
-The one thing to know: while the vision tower is frozen a video is kept as the tower's **features**, computed once, and
-training never runs the tower; while it is trained, its pixels are kept.
+The one thing to know: while the vision tower is frozen a video is kept as the tower's **features**, in memory and on
+disk, and a hit saves decoding, preprocessing and the tower; while it is trained, its pixels are kept, in memory only.
+With the features lies the head of its prompts, all ids up to the end of the video; what a person asks comes after it.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,83 +18,148 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tempo_core.errors import VideoLost
+from tempo_core.training.features import FeatureCache, video_key
+from tempo_core.training.tree import Prompt
 from tempo_core.types import Frames, Question, Video
-from tempo_core.video_llms.base import Encoded, HFVideoLLM
+from tempo_core.video_llms.base import VIDEO_TYPE, Encoded, HFVideoLLM
 
 Pictures = Callable[[Video, str, Sequence[int]], NDArray[np.uint8]]
 """(video, times_sha256, frame numbers) -> RGB (T, H, W, 3)."""
 
-BUDGET_BYTES = 4_000_000_000
+MEMORY_BYTES = 4_000_000_000
 """Our choice: 50 videos of 8,000 tokens as features of a 7B model; a small world fits whole."""
 
-FEATURES = "video_features"
-WITH_FEATURES = frozenset({"qwen2_5_vl"})
-"""Model types whose forward takes finished features for pixels."""
+BLANK_PX = 56
+"""Side of the two blank pictures with which the text after a video is encoded."""
 
-VideoKey = tuple[str, str, tuple[int, ...]]
+PIXELS = "pixel_values"
+"""What the names of tensors begin with that only the tower reads."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """One encoded prompt: `input_ids` and `types` (L,), `positions` (3, L), and its video's tensors."""
+class Shown(Protocol):
+    """What is needed of a row to find its video."""
 
-    input_ids: Tensor
-    types: Tensor
-    positions: Tensor
+    @property
+    def video(self) -> Video: ...
+
+    @property
+    def times_sha256(self) -> str: ...
+
+    @property
+    def numbers(self) -> tuple[int, ...]: ...
+
+    @property
+    def prompt(self) -> str: ...
+
+
+@dataclass(slots=True)
+class _Known:
+    """One video: head (h,) of its prompts, what positions need (grids), features or pixels, and its prompts."""
+
+    head: Tensor
+    grids: dict[str, Tensor]
     tensors: dict[str, Tensor]
-    """video_grid_thw (1, 3), second_per_grid_ts (1,) and either video_features (N, D) or pixel_values_videos."""
+    prompts: dict[str, Prompt] = field(default_factory=dict)
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(tensor.numel() * tensor.element_size() for tensor in (self.head, *self.tensors.values()))
 
 
 class VideoStore:
-    """Prompts by (video, text); the least recently used videos leave when the budget is spent."""
+    """Prompts by (video, text) and videos by key; the least recently used leave memory when its budget is spent."""
 
-    def __init__(self, llm: HFVideoLLM, pictures: Pictures, *, frozen_tower: bool) -> None:
+    def __init__(
+        self, llm: HFVideoLLM, pictures: Pictures, *, frozen_tower: bool, cache: FeatureCache | None = None
+    ) -> None:
+        self._n_encoded = self._n_asked = 0
         self._llm = llm
         self._pictures = pictures
-        self._as_features = frozen_tower and llm.checkpoint.model_type in WITH_FEATURES
-        self._texts: dict[tuple[VideoKey, str], tuple[Tensor, Tensor, Tensor]] = {}
-        self._videos: OrderedDict[VideoKey, dict[str, Tensor]] = OrderedDict()
+        self._frozen = frozen_tower
+        self._cache = cache if frozen_tower else None
+        self._videos: OrderedDict[str, _Known] = OrderedDict()
+        self._tails: dict[str, Tensor] = {}
         self._n_bytes = 0
 
-    def prompt(self, video: Video, times_sha256: str, numbers: tuple[int, ...], text: str) -> Prompt:
-        key = (video.sha256, times_sha256, numbers)
-        if (key, text) not in self._texts or key not in self._videos:
-            self._encode(key, video, text)
+    def key(self, row: Shown) -> str:
+        """What names a video as it is shown: file, frames, rate and size."""
+        height, width = shown_size(row.video, self._llm.long_side)
+        fps = self._llm.fps_of(len(row.numbers), row.video.duration_s)
+        return video_key(row.video, row.times_sha256, row.numbers, fps, height, width)
+
+    def prompt(self, row: Shown) -> Prompt:
+        """The row's prompt.
+
+        Raises:
+            VideoLost: It holds no video token.
+        """
+        key = self.key(row)
+        self._n_asked += 1
+        known = self._videos.get(key) or self._from_disk(key) or self._encode(key, row)
         self._videos.move_to_end(key)
-        return Prompt(*self._texts[key, text], tensors=self._videos[key])
+        if row.prompt not in known.prompts:
+            known.prompts[row.prompt] = self._joined(key, known, row.prompt)
+        return known.prompts[row.prompt]
 
-    def _encode(self, key: VideoKey, video: Video, text: str) -> None:
-        encoded = self._llm.encode(Question(text, self._frames(key, video)))
+    def tensors(self, key: str) -> dict[str, Tensor]:
+        """Features or pixels of a video whose prompt was asked for just before."""
+        return self._videos[key].tensors
+
+    def take_counts(self) -> tuple[int, int]:
+        """(videos encoded, videos asked for) since the last call."""
+        counts = self._n_encoded, self._n_asked
+        self._n_encoded = self._n_asked = 0
+        return counts
+
+    def _joined(self, key: str, known: _Known, text: str) -> Prompt:
+        ids = torch.cat([known.head, self._tail(text)])
+        types = (ids == self._llm.video_token_id).long() * VIDEO_TYPE
+        encoded = Encoded(ids, types, known.grids, int((types > 0).sum()))
+        return Prompt(key, ids, self._llm.positions_of(encoded), len(known.head))
+
+    def _tail(self, text: str) -> Tensor:
+        """The ids after the video; they do not depend on it."""
+        if text not in self._tails:
+            blank = self._llm.shown(np.zeros((2, BLANK_PX, BLANK_PX, 3), np.uint8), (0, 1), 1.0)
+            encoded = self._llm.encode(Question(text, blank))
+            self._tails[text] = encoded.input_ids[self._llm.video_end(encoded) :]
+        return self._tails[text]
+
+    def _from_disk(self, key: str) -> _Known | None:
+        stored = self._cache.get(key) if self._cache else None
+        if stored is None:
+            return None
+        grids = dict(stored.meta)
+        return self._keep(key, _Known(grids.pop("head"), grids, dict(stored.tensors)))
+
+    def _encode(self, key: str, row: Shown) -> _Known:
+        self._n_encoded += 1
+        encoded = self._llm.encode(Question(row.prompt, self._frames(row)))
         if not encoded.n_video_tokens:
-            raise VideoLost(f"The prompt about {video.path} holds no video token. Use the model's own processor.")
-        self._texts[key, text] = (encoded.input_ids, encoded.mm_token_type_ids, self._llm.positions_of(encoded))
-        if key not in self._videos:
-            self._keep(key, self._tensors(encoded))
+            raise VideoLost(f"The prompt about {row.video.path} holds no video token. Use the model's own processor.")
+        head = encoded.input_ids[: self._llm.video_end(encoded)].clone()
+        grids = {name: tensor for name, tensor in encoded.tensors.items() if not name.startswith(PIXELS)}
+        if not self._frozen:
+            return self._keep(key, _Known(head, grids, dict(encoded.tensors)))
+        features = {name: tensor.cpu() for name, tensor in self._llm.features(encoded).items()}
+        if self._cache:
+            self._cache.put(key, features, {"head": head, **grids})
+        return self._keep(key, _Known(head, grids, features))
 
-    def _frames(self, key: VideoKey, video: Video) -> Frames:
-        _, times_sha256, numbers = key
-        pixels = self._pictures(video, times_sha256, numbers)
-        return self._llm.shown(pixels, numbers, video.duration_s)
+    def _frames(self, row: Shown) -> Frames:
+        pixels = self._pictures(row.video, row.times_sha256, row.numbers)
+        return self._llm.shown(pixels, row.numbers, row.video.duration_s)
 
-    def _tensors(self, encoded: Encoded) -> dict[str, Tensor]:
-        tensors = dict(encoded.tensors)
-        if self._as_features:
-            tensors[FEATURES] = self._features(tensors.pop("pixel_values_videos"), tensors["video_grid_thw"])
-        return tensors
-
-    @torch.no_grad()
-    def _features(self, pixels: Tensor, grid_thw: Tensor) -> Tensor:
-        model, device = self._llm.bare_model, self._llm.device
-        out = model.get_video_features(pixels.to(device), grid_thw.to(device), return_dict=True)
-        return torch.cat(out.pooler_output).cpu()
-
-    def _keep(self, key: VideoKey, tensors: dict[str, Tensor]) -> None:
-        self._videos[key] = tensors
-        self._n_bytes += _n_bytes(tensors)
-        while self._n_bytes > BUDGET_BYTES and len(self._videos) > 1:
+    def _keep(self, key: str, known: _Known) -> _Known:
+        self._videos[key] = known
+        self._n_bytes += known.n_bytes
+        while self._n_bytes > MEMORY_BYTES and len(self._videos) > 1:
             _, gone = self._videos.popitem(last=False)
-            self._n_bytes -= _n_bytes(gone)
+            self._n_bytes -= gone.n_bytes
+        return known
 
 
-def _n_bytes(tensors: dict[str, Tensor]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+def shown_size(video: Video, long_side: int | None) -> tuple[int, int]:
+    """Height and width of its pictures as the model is shown them."""
+    scale = 1.0 if long_side is None else min(1.0, long_side / max(video.height, video.width))
+    return max(1, round(video.height * scale)), max(1, round(video.width * scale))

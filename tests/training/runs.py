@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tempo_core.recipes import Phase, RunConfig
 from tempo_core.training.chain import Link
+from tempo_core.training.report import PairScore
 from tempo_core.types import Example, Metric, PlannedPair, PreferencePair, Progress, Stage, Video
 
 KEY_FRAMES = ((0, 5), (10, 15), (20, 25))
@@ -115,7 +116,7 @@ class Heard:
     stages: list[tuple[Any, ...]] = field(default_factory=list)
     links: dict[int, Link] = field(default_factory=dict)
     checkpoints: list[tuple[int, int, Path, str]] = field(default_factory=list)
-    scores: dict[int, float] = field(default_factory=dict)
+    scores: dict[str, dict[int, PairScore]] = field(default_factory=dict)
     resumed_at: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     done: list[Progress] = field(default_factory=list)
@@ -124,7 +125,7 @@ class Heard:
     def metrics(self, values: Sequence[Metric]) -> None:
         self.step = values[0].step
         self._kill("metrics")
-        self.values |= {(m.key, m.step): m.value for m in values if not m.key.startswith("speed/")}
+        self.values |= {(m.key, m.step): m.value for m in values if not m.key.startswith(("speed/", "cache/"))}
 
     def stage_started(
         self, ordinal: int, name: str, phase: Phase, n_pairs: int, first_step: int, last_step: int
@@ -153,8 +154,8 @@ class Heard:
     def note(self, text: str) -> None:
         self.notes.append(text)
 
-    def pair_scores(self, rows: Sequence[tuple[int, float]]) -> None:
-        self.scores |= dict(rows)
+    def pair_scores(self, moment: str, scores: Sequence[PairScore]) -> None:
+        self.scores.setdefault(moment, {}).update({score.pair_id: score for score in scores})
 
     def of(self, key: str) -> list[float]:
         return [value for (name, _), value in sorted(self.values.items(), key=lambda x: x[0][1]) if name == key]

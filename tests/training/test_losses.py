@@ -78,7 +78,13 @@ def test_the_first_two_steps_of_dpo_give_the_loss_of_the_formula(
     assert heard.of("dpo/loss")[0] == pytest.approx(math.log(2), abs=1e-6)
     assert heard.of("dpo/loss")[1] == pytest.approx(np.mean(losses), abs=2e-6)
     assert max(abs(margin) for margin in margins) > 1e-3, "the first step changed nothing; this test would be blind"
-    assert [heard.scores[pair.pair_id] for pair in step_2] == pytest.approx(margins, abs=1e-5)
+    for level in (1, 2):
+        of_level = [margin for pair, margin in zip(step_2, margins, strict=True) if pair.level == level]
+        assert heard.of(f"l{level}/margin")[1] == pytest.approx(np.mean(of_level), abs=1e-5)
+    before = heard.scores["before"][step_2[0].pair_id]
+    chosen, rejected = asked(reference, step_2[0])
+    assert (before.chosen, before.rejected) == pytest.approx((chosen.sum(), rejected.sum()), abs=1e-4)
+    assert before.margin == pytest.approx(chosen.mean() - rejected.mean(), abs=1e-5)
     assert ("dpo/sft_loss" in {key for key, _ in heard.values}) == (sft_weight > 0)
     if sft_weight:
         assert heard.of("dpo/sft_loss")[1] == pytest.approx(np.mean(nll), abs=1e-5)
@@ -148,8 +154,8 @@ def test_a_policy_that_is_not_its_reference_is_caught_before_the_first_step(
 ) -> None:
     fresh = loop.lora
 
-    def used(llm: HFVideoLLM, r: int, alpha: int) -> object:
-        config = fresh(llm, r, alpha)
+    def used(at: loop.Workplace) -> object:
+        config = fresh(at)
         config.init_lora_weights = False
         return config
 

@@ -52,7 +52,8 @@ def undisturbed(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[T
 def test_training_follows_the_plan_and_says_where_it_is(undisturbed: tuple[Trained, Heard]) -> None:
     trained, heard = undisturbed
     planned = [p.pair_id for p in make_plan(make_pairs(24)).planned]
-    assert list(heard.scores) == planned
+    assert list(heard.scores["before"]) == planned
+    assert heard.scores["final"].keys() == set(planned)
     assert heard.stages == [
         (1, "l1", "dpo", 12, 1, 3),
         (2, "l2", "dpo", 12, 4, 6),
@@ -75,17 +76,18 @@ def test_metrics_carry_the_level_and_count_over_all_stages(undisturbed: tuple[Tr
     assert heard.values["l2/margin", 6] != 0
 
 
-@pytest.mark.parametrize("stop_at", [1, 3, 5, 7])
+@pytest.mark.parametrize(("stop_at", "stopped"), [(1, 1), (3, 3), (5, 5), (7, 6), (8, 8)])
 def test_a_stopped_run_goes_on_to_the_same_weights_and_metrics(
-    base: Path, tmp_path: Path, undisturbed: tuple[Trained, Heard], stop_at: int
+    base: Path, tmp_path: Path, undisturbed: tuple[Trained, Heard], stop_at: int, stopped: int
 ) -> None:
+    """Asked to stop before step 7, it stops while it scores the pairs after the last step of DPO."""
     trained, told = undisturbed
     heard = Heard(stop_at=stop_at)
-    with pytest.raises(Cancelled, match=f"step {stop_at} of 8"):
+    with pytest.raises(Cancelled, match=f"step {stopped} of 8"):
         run(base, tmp_path, heard)
     heard.stop_at = None
     again = run(base, tmp_path, heard)
-    assert heard.resumed_at == [0, stop_at]
+    assert heard.resumed_at == [0, stopped]
     assert equal(weights(again), weights(trained))
     assert heard.values == told.values
     assert heard.scores == told.scores
@@ -187,7 +189,7 @@ def test_long_pairs_are_named_before_planning_and_refused_in_training(base: Path
         pair = pairs[pair_id]
         row = rows.pair_row(pair, llm)
         store = rows.VideoStore(llm, pictures, frozen_tower=True)
-        prompt = store.prompt(row.video, row.times_sha256, row.numbers, row.prompt)
+        prompt = store.prompt(row)
         assert everything[pair_id] == len(prompt.input_ids) + max(len(answer) for answer in row.answers)
     with pytest.raises(TooLong, match=r"1 of 8 rows have more than 100 tokens \(row 103"):
         run(
@@ -212,7 +214,7 @@ def test_a_plan_of_the_curriculum_trains_and_a_small_level_takes_its_smaller_ste
     heard = Heard()
     run(base, tmp_path, heard, CONFIG, pairs=pairs, plan=plan)
     assert heard.stages == [(1, "l1", "dpo", 8, 1, 2), (2, "l3", "dpo", 3, 3, 3)]
-    assert list(heard.scores) == [planned.pair_id for planned in plan.planned]
+    assert list(heard.scores["before"]) == [planned.pair_id for planned in plan.planned]
     assert heard.values["l3/n", 3] == 3
 
 
