@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,8 +149,6 @@ class FeatureCache:
         too_much = self._n_bytes + size - self._budget
         if too_much <= 0:
             return []
-        if size > self._budget:
-            return None
         new = (path, _Entry(size, time.time_ns()))
         leaving: list[Path] = []
         for old, entry in sorted([*self._entries.items(), new], key=self._rank):
@@ -187,6 +186,26 @@ class FeatureCache:
 
     def _path(self, video_key: str) -> Path:
         return self._home / f"{checked_key(video_key)}{tensor_file.SUFFIX}"
+
+
+class Uses:
+    """When each video is used next, along the plan: what `FeatureCache` is given as `next_use`.
+
+    Args:
+        keys: The video key of every row of the whole run, in training order.
+    """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.now = 0
+        """The first row of the forward that is being made."""
+        self._places: dict[str, list[int]] = {}
+        for place, key in enumerate(keys):
+            self._places.setdefault(key, []).append(place)
+
+    def __call__(self, key: str) -> int | None:
+        places = self._places.get(key, [])
+        following = bisect_right(places, self.now)
+        return places[following] if following < len(places) else None
 
 
 def video_key(video: Video, times_sha256: str, numbers: Sequence[int], fps: float, height: int, width: int) -> str:

@@ -17,7 +17,7 @@ import torch
 
 from tempo_core import video_llms
 from tempo_core.training import tensor_file
-from tempo_core.training.features import FeatureCache, tower_key, video_key
+from tempo_core.training.features import FeatureCache, Uses, tower_key, video_key
 from tempo_core.types import Video
 
 TOWER, OTHER_TOWER = "a" * 64, "b" * 64
@@ -243,14 +243,17 @@ def test_features_of_another_tower_leave_before_any_that_the_run_still_wants(tmp
     assert stored(tmp_path, OTHER_TOWER) == set()
 
 
+def test_the_next_use_is_the_first_after_the_row_that_is_being_made():
+    uses = Uses([key(1), key(2), key(1), key(1)])
+    assert (uses(key(1)), uses(key(2)), uses(key(3))) == (2, 1, None)
+    uses.now = 2
+    assert (uses(key(1)), uses(key(2))) == (3, None)
+
+
 def hits(folder: Path, visits: list[int], *, planned: bool) -> int:
-    now = 0
-
-    def next_use(video_key: str) -> int | None:
-        return next((i for i in range(now + 1, len(visits)) if key(visits[i]) == video_key), None)
-
-    store = cache(folder, next_use=next_use if planned else None)
-    for now, number in enumerate(visits):  # noqa: B007  `next_use` reads it
+    uses = Uses([key(number) for number in visits])
+    store = cache(folder, next_use=uses if planned else None)
+    for uses.now, number in enumerate(visits):
         if store.get(key(number)) is None:
             store.put(key(number), encoded(), META)
     return store.hits
