@@ -19,10 +19,11 @@ from jobs.conversations import held_out_videos
 from jobs.payloads import TrainPayload
 from tempo_core import worlds
 from tempo_core.curriculum import TrainingPlan, training_plan
-from tempo_core.errors import HeldOutLeak, TooFew
+from tempo_core.errors import HeldOutLeak, OutsideVocabulary, TooFew
 from tempo_core.recipes import RECIPES, RunConfig
 from tempo_core.types import PairRef, PreferencePair
 from tempo_core.video_llms import checkpoints
+from tempo_core.worlds import vocabulary
 
 WORLD_EXAMPLES_PER_VIDEO = 12
 _ROOT = Path(__file__).parent.parent
@@ -42,6 +43,11 @@ def pair_ref(pair: PreferencePair) -> PairRef:
     )
 
 
+def refs(session: Session, version_id: int) -> list[PairRef]:
+    """The pairs that a frozen version trains on, as the planner reads them."""
+    return [pair_ref(item.pair) for item in datasets.items(session, version_id, "train")]
+
+
 def preview(
     session: Session, version_id: int, config: RunConfig, *, skip_small: bool = False, smaller_step: bool = False
 ) -> TrainingPlan:
@@ -50,8 +56,7 @@ def preview(
     Raises:
         EmptyStage: A level holds fewer pairs than one step, and neither way out was chosen.
     """
-    refs = [pair_ref(item.pair) for item in datasets.items(session, version_id, "train")]
-    return training_plan(refs, config, skip_small=skip_small, smaller_step=smaller_step)
+    return training_plan(refs(session, version_id), config, skip_small=skip_small, smaller_step=smaller_step)
 
 
 def start_run(
@@ -80,6 +85,7 @@ def start_run(
     with database.session() as session:
         if set(phases) != {"sft"} and version_id is not None:
             preview(session, version_id, config, skip_small=skip_small, smaller_step=smaller_step)
+            _refuse_unknown_words(session, version_id, checkpoint.family)
         if "sft" in phases and sft_set_id is None:
             sft_set_id = world_sft_set(session, person, version_id)
         if "sft" in phases and sft_set_id is not None and version_id is not None:
@@ -97,6 +103,27 @@ def start_run(
         )
         runs.attach_job(session, run_id, launch.enqueue_in(session, TrainPayload(run_id), person))
     return run_id
+
+
+def _refuse_unknown_words(session: Session, version_id: int, family: str) -> None:
+    """The embedded model cannot read free text, and a person may have edited some into a pair."""
+    if family != "tiny":
+        return
+    unknown: dict[int, str] = {}
+    for item in datasets.items(session, version_id):
+        for text in (item.pair.chosen, item.pair.rejected):
+            try:
+                vocabulary.check(text)
+            except OutsideVocabulary as error:
+                unknown.setdefault(item.pair.pair_id, str(error).partition(". ")[0])
+    if unknown:
+        pair_id, said = next(iter(unknown.items()))
+        others = f" ({len(unknown):,} pairs are like that)" if len(unknown) > 1 else ""
+        raise OutsideVocabulary(
+            f"{said}, which pair {pair_id} holds{others}. It reads only the {len(vocabulary.WORDS)} words of the drawn "
+            f"world: open /review?pair={pair_id} and reject the pair or edit it in those words, freeze again and train "
+            "on the new version, or train another model."
+        )
 
 
 def world_sft_set(session: Session, person: Person, version_id: int | None, seed: int = 0) -> int:

@@ -22,19 +22,20 @@ from tempo_core.types import Answer, Sampling
 
 FPS = 24
 ACTS = (
-    "a red ball rolls across the table",
-    "the cook lifts the lid and steam rises",
-    "a dog walks past the open door",
-    "golden light falls through the window",
-    "sliced apples are laid out in a spiral",
-    "butter melts at the edge of the pan",
-    "two hands fold the dough",
-    "a timer on the shelf reads twelve",
-    "the presenter waves and turns away",
-    "powdered sugar falls over the crust",
-    "the camera looks along the kitchen shelves",
-    "a guest claps at the table",
+    "red circle rises",
+    "green square falls",
+    "blue triangle moves left",
+    "yellow ring moves right",
+    "purple cross grows",
+    "red square shrinks",
+    "green triangle appears",
+    "blue ring vanishes",
+    "yellow cross rises",
+    "purple circle falls",
+    "red triangle moves left",
+    "green ring moves right",
 )
+"""Words of the drawn world, so that the embedded model may be trained on these pairs."""
 EVIL = '<img src="{beacon}/img"><script src="{beacon}/js"></script> ![x]({beacon}/md) '
 
 
@@ -59,7 +60,7 @@ def draw(path: Path, lengths: Sequence[int], seed: int = 0, size: tuple[int, int
 
 
 def story(order: Sequence[int]) -> str:
-    return " ".join(f"Then {ACTS[clip % len(ACTS)]}." for clip in order)
+    return " ".join(f"{ACTS[clip % len(ACTS)]}." for clip in order)
 
 
 def fill(home: Home, n_videos: int = 2, beacon: str | None = None) -> Database:

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from db import bulk, datasets, jobs, pairs, people, runs, videos
 from db.pair_filters import PairFilter
+from db.reviews import ReviewItem, decide
 from db.session import Database
 from tempo_core.recipes import PACINGS, RECIPES
 from tempo_core.settings import Home
@@ -284,6 +285,22 @@ def test_too_few_pairs_for_a_step_are_told_and_the_user_may_take_smaller_steps(f
         newest, (job,) = runs.listing(session)[0].run, jobs.open_jobs(session)
     assert (newest.state, newest.job_id, newest.config.pairs_per_step) == ("queued", job.id, 500)
     assert app.query_params["run"] == str(newest.id) and button(app, "Stop")
+
+
+def test_an_edited_pair_that_the_embedded_model_cannot_read_is_told_before_a_run_is_queued(filled):
+    with filled.session() as session:
+        person, edited = people.local(session), pairs.page(session, PairFilter(status="accepted"))[0].id
+        card = pairs.get(session, edited)
+        told = "A guest claps at once."
+        decide(session, person, ReviewItem("edited", edited, card.version, "edit", chosen=told, rejected=card.rejected))
+        datasets.freeze(session, person, "edited")
+    app = opened("runs")
+    widget(app.selectbox, "Recipe").select("dpo").run()
+    press(app, "Start")
+    assert f"does not know 'A', 'guest', 'claps', 'at', 'once', which pair {edited} holds" in texts(app)
+    assert f"open /review?pair={edited}" in texts(app)
+    with filled.reading() as session:
+        assert len(runs.listing(session)) == 1
 
 
 def test_the_order_of_levels_is_chosen_on_the_form_and_stored_with_the_run(filled):
