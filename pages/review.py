@@ -56,6 +56,9 @@ def _nothing_yet(n_all: int, wanted: PairFilter) -> None:
         "2. **Pairs**: choose a model and make pairs.\n"
         "3. Come back here; the first pair is shown at once."
     )
+    with st.container(horizontal=True):
+        st.page_link("pages/library.py", label="Open Library", icon=":material/arrow_forward:")
+        st.page_link("pages/pairs.py", label="Open Pairs", icon=":material/arrow_forward:")
 
 
 def main() -> None:
