@@ -73,13 +73,13 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 
 @pytest.fixture(scope="session")
-def qwen_folder(folder_of: Callable[[str], Path]) -> Path:
-    return folder_of("qwen2_5_vl")
+def qwen_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("qwen2_5_vl", tmp_path_factory.mktemp("models") / "tiny-qwen")
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(folder_of: Callable[[str], Path]) -> Path:
-    return folder_of("tiny")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("tiny", tmp_path_factory.mktemp("models") / "untrained-tiny")
 
 
 def build(family: str, folder: Path, **options: Any) -> Path:
