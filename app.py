@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from ui import server, state, style
+from ui import notices, server, state, style
 
 HERE = Path(__file__).parent
 
@@ -44,6 +44,7 @@ def navigation() -> None:
         for group, pages in PAGES.items()
     }
     st.navigation({group: pages for group, pages in found.items() if pages}).run()
+    notices.show()
 
 
 if get_script_run_ctx(suppress_warning=True) is not None:

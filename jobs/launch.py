@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from db import jobs, people, runs
+from db.jobs import Job
 from db.people import Person
 from db.session import Database
 from jobs import payloads, processes
@@ -53,6 +54,13 @@ def cancel(database: Database, job_id: int) -> None:
     """Stop a job: at once while it waits, with a checkpoint while it runs."""
     with database.session() as session:
         jobs.cancel(session, job_id)
+
+
+def memory_bytes(job: Job) -> tuple[int, int] | None:
+    """(held by the job's processes, there is in this machine); None while it does not run, or runs elsewhere."""
+    if job.pid is None or job.boot_id != jobs.boot_id() or not processes.alive(job.pid, job.pid_started):
+        return None
+    return processes.memory_bytes(job.pid)
 
 
 def worker_alive(database: Database) -> bool:

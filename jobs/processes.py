@@ -40,6 +40,17 @@ def alive(pid: int | None, pid_started: int | None) -> bool:
     return pid is not None and pid_started is not None and started(pid) == pid_started
 
 
+def memory_bytes(pid: int) -> tuple[int, int]:
+    """What a process and its descendants hold in memory, and what this machine has; shared pages count each time."""
+    held = 0
+    with contextlib.suppress(psutil.Error, OSError):
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        for process in family:
+            with contextlib.suppress(psutil.Error):
+                held += process.memory_info().rss
+    return held, int(psutil.virtual_memory().total)
+
+
 def of_job(home: Path, job_id: int, token: str | None = None) -> list[psutil.Process]:
     """Every process of a studio's job, or of one attempt when its token is given, without the one that asks."""
     found = []

@@ -53,6 +53,36 @@ def seconds_a_step(beats: Sequence[Beat], from_step: int = 1, window: int = WIND
     return (kept[-1].at_ms - kept[0].at_ms) / 1000 / (kept[-1].step - kept[0].step)
 
 
+@dataclass(frozen=True, slots=True)
+class TimeLeft:
+    """`seconds` is None where nothing is known yet. Phases in `then` come later and have no known pace."""
+
+    a_step_s: float | None = None
+    seconds: float | None = None
+    then: tuple[str, ...] = ()
+
+
+def time_left(beats: Sequence[Beat], stages: Sequence[tuple[str, int, int]]) -> TimeLeft:
+    """What the steps still to come will take, as far as their phase has shown its pace.
+
+    Args:
+        stages: (phase, first step, last step) of every stage in order; steps count from 1 over all stages.
+    """
+    if not beats or not stages:
+        return TimeLeft()
+    done = max(beat.step for beat in beats)
+    phase, first = next(((phase, first) for phase, first, last in stages if first <= done <= last), (stages[0][0], 1))
+    # Loading the model for a stage is no part of the pace, unless the stage has just begun.
+    a_step = seconds_a_step(beats, first)
+    if a_step is None:
+        a_step = seconds_a_step(beats, min(f for p, f, _ in stages if p == phase))
+    ahead = [(p, last - max(done, first - 1)) for p, first, last in stages if last > done]
+    then = tuple(dict.fromkeys(p for p, _ in ahead if p != phase))
+    if a_step is None:
+        return TimeLeft(then=then)
+    return TimeLeft(a_step, a_step * sum(n for p, n in ahead if p == phase), then)
+
+
 def last_mean(series: Series, window: int = WINDOW) -> float | None:
     """Mean of the last `window` values that are there."""
     values = [value for _, value in series if value is not None][-window:]

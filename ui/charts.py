@@ -124,29 +124,80 @@ def _level_of(key: str) -> int | None:
 
 
 def curves(
-    title: str, of_key: Mapping[str, Series], palette: Palette, smooth: int = 1, names: Mapping[int, str] | None = None
+    title: str,
+    of_key: Mapping[str, Series],
+    palette: Palette,
+    smooth: int = 1,
+    names: Mapping[int, str] | None = None,
+    *,
+    points: bool = False,
 ) -> go.Figure:
-    """One line per level (or other key) over the steps; `smooth` averages over as many neighbouring steps."""
+    """One line per level (or other key) over the steps; `smooth` averages over as many neighbouring steps.
+
+    With `points` each point can be clicked; its `customdata` is [first step, last step, key], for a long curve is
+    drawn with a point for several steps.
+    """
     figure = go.Figure()
-    for number, (key, points) in enumerate(sorted(of_key.items())):
+    for number, (key, series) in enumerate(sorted(of_key.items())):
         level = _level_of(key)
-        values = _smoothed([value for _, value in points], smooth)
+        drawn = _thinned(series, smooth)
         colour = palette.levels[level or 1 + number % 4] if key != "imported" else GREY
         figure.add_scatter(
-            x=[step for step, _ in points],
-            y=values,
-            mode="lines+markers" if len(points) == 1 else "lines",
+            x=[last for _, last, _ in drawn],
+            y=[value for _, _, value in drawn],
+            customdata=[[first, last, key] for first, last, _ in drawn],
+            mode="lines+markers" if points or len(drawn) == 1 else "lines",
             line={"color": colour, "dash": LEVEL_DASHES[level or 1 + number % 4], "width": 2},
+            marker={"size": 5, "color": colour},
             name=(names or level_names())[level] if level else key,
-            hovertemplate="%{y:.3f}",
+            hovertemplate="step %{x}: %{y:.3f}" if points else "%{y:.3f}",
         )
-        if level and points and values[-1] is not None:
-            figure.add_annotation(
-                x=points[-1][0], y=values[-1], text=f"{level}", showarrow=False, xshift=9, font={"color": colour}
-            )
-    figure.update_layout(_LAYOUT, title_text=title, hovermode="x unified")
+        if level:
+            _number_at_end(figure, drawn, f"{level}", colour)
+    figure.update_layout(_LAYOUT, title_text=title, hovermode="closest" if points else "x unified")
     figure.update_xaxes(title="step", title_standoff=4, rangemode="tozero")
     return figure
+
+
+def overlaid(title: str, of_run: Mapping[int, Series], palette: Palette, smooth: int = 1) -> go.Figure:
+    """One line per run, each with its number at its end."""
+    figure = go.Figure()
+    for number, (run_id, series) in enumerate(of_run.items()):
+        drawn, colour = _thinned(series, smooth), palette.levels[1 + number % 4]
+        figure.add_scatter(
+            x=[last for _, last, _ in drawn],
+            y=[value for _, _, value in drawn],
+            mode="lines+markers" if len(drawn) == 1 else "lines",
+            line={"color": colour, "dash": LEVEL_DASHES[1 + (number + number // 4) % 4], "width": 2},
+            name=f"run {run_id}",
+            hovertemplate="%{y:.3f}",
+        )
+        _number_at_end(figure, drawn, f"{run_id}", colour)
+    figure.update_layout(_LAYOUT, title_text=title, hovermode="x unified", showlegend=True)
+    figure.update_xaxes(title="step", title_standoff=4, rangemode="tozero")
+    return figure
+
+
+def _number_at_end(figure: go.Figure, drawn: Sequence[tuple[int, int, float | None]], text: str, colour: str) -> None:
+    if drawn and drawn[-1][2] is not None:
+        at = {"x": drawn[-1][1], "y": drawn[-1][2]}
+        figure.add_annotation(**at, text=text, showarrow=False, xshift=9, font={"color": colour})
+
+
+MOST_POINTS = 400
+"""Of one line: more cannot be told apart, and each look at a running run would send them again."""
+
+
+def _thinned(series: Series, smooth: int) -> list[tuple[int, int, float | None]]:
+    """(first step, last step, value) of each point: single steps, or means of as many as keep the line short."""
+    values = _smoothed([value for _, value in series], smooth)
+    size = -(-len(series) // MOST_POINTS) or 1
+    drawn: list[tuple[int, int, float | None]] = []
+    for i in range(0, len(series), size):
+        there = [value for value in values[i : i + size] if value is not None]
+        steps = [step for step, _ in series[i : i + size]]
+        drawn.append((steps[0], steps[-1], sum(there) / len(there) if there else None))
+    return drawn
 
 
 def _smoothed(values: Sequence[float | None], n: int) -> list[float | None]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tempo_core.curves import Beat, is_falling, last_mean, seconds_a_step, words_for
+from tempo_core.curves import Beat, TimeLeft, is_falling, last_mean, seconds_a_step, time_left, words_for
 
 
 def line(slope: float, start: float, n: int = 20, noise: float = 0.0) -> list[tuple[int, float]]:
@@ -65,3 +65,19 @@ def test_only_the_last_values_count_for_a_mean():
 )
 def test_lengths_of_time_are_told_no_more_exactly_than_they_are_known(seconds, words):
     assert words_for(seconds) == words
+
+
+def test_the_time_left_counts_the_steps_whose_pace_is_known_and_names_the_other_phases():
+    beats = [Beat(step, 2000 * step) for step in range(1, 11)]
+    stages = [("dpo", 1, 20), ("dpo", 21, 30), ("sft", 31, 80)]
+    assert time_left(beats, stages) == TimeLeft(2.0, 40.0, ("sft",))
+    assert time_left(beats, stages[:1]) == TimeLeft(2.0, 20.0, ())
+    assert time_left(beats[:2], stages) == TimeLeft(then=("sft",))
+    assert time_left([], stages) == TimeLeft() == time_left(beats, [])
+
+
+def test_loading_a_model_between_stages_does_not_count_as_pace_once_the_stage_shows_its_own():
+    stages = [("dpo", 1, 5), ("dpo", 6, 20)]
+    before = [Beat(step, 1000 * step) for step in range(1, 6)]
+    after = [Beat(step, 100_000 + 1000 * step) for step in range(6, 9)]
+    assert time_left([*before, *after], stages).a_step_s == 1.0
