@@ -27,19 +27,9 @@ from tempo_core.training.rows import Collator, Row
 from tempo_core.training.videos import VideoStore
 from tempo_core.types import Question
 from tempo_core.video_llms.base import HFVideoLLM
-from tests.checkpoints import build_qwen, sharpen
-from tempo_core.video_llms import tiny_parts
+from tests.checkpoints import build
 
-
-def build(family, folder):
-    if family == "qwen2_5_vl":
-        return build_qwen(folder)
-    sharpen(tiny_parts.build(seed=0)).save_pretrained(folder)
-    tiny_parts.processor().save_pretrained(folder)
-    return folder
-
-
-FAMILIES = ("qwen2_5_vl", "tiny")
+FAMILIES = ("qwen2_5_vl", "qwen3_vl", "llava_onevision", "internvl", "tiny")
 FRAMES = ((0, 5, 10, 15, 20, 25), (3, 8, 13, 18))
 """Two videos of different length."""
 SIGMOID = {"loss_types": ["sigmoid"]}
@@ -153,7 +143,6 @@ def _packed(llm: HFVideoLLM) -> Callable[[Sequence[Row]], dict[str, Any]]:
 
 @dataclass
 class Sides:
-    name: str
     separate: Side
     split: Side
     dense: Side
@@ -172,7 +161,7 @@ def sides(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             backbone.install(llm, "split" if name == "split" else "dense")
         make = _packed(llm) if name != "separate" else lambda rows, llm=llm: separate(llm, rows)
         found[name] = Side(llm, _trainer(llm, out), make)
-    return Sides(request.param, **found)
+    return Sides(**found)
 
 
 def make_rows(llm: HFVideoLLM, n_videos: int, n_pairs: int, *, same: bool = True) -> list[Row]:
@@ -214,10 +203,10 @@ def test_a_row_of_trees_gives_the_numbers_of_separate_rows(
     agree(sides.separate.step(rows), getattr(sides, attention).step(rows))
 
 
+# The losses see log-probabilities only, so one family shows it.
+@pytest.mark.parametrize("sides", FAMILIES[:1], indirect=True)
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_every_loss_of_trl_gives_the_same(sides: Sides, name: str) -> None:
-    if sides.name != "qwen2_5_vl":
-        pytest.skip("the losses see log-probabilities only; one family shows it")
     rows = make_rows(sides.separate.llm, 2, 2, same=False)
     agree(sides.separate.step(rows, **LOSSES[name]), sides.split.step(rows, **LOSSES[name]))
 
