@@ -24,6 +24,7 @@ from tempo_core.video_llms.encoding import VIDEO_TYPE as VIDEO_TYPE
 from tempo_core.video_llms.encoding import Encoded as Encoded
 from tempo_core.video_llms.encoding import channels_first, conversation, metadata, padded
 from tempo_core.video_llms.positions import POSITIONS
+from tempo_core.video_llms.roomy_cache import roomy
 
 FEATURES = "features"
 """Key of what `features` gives for every family: (V, D), one row per video token."""
@@ -332,6 +333,7 @@ class HFVideoLLM:
             **inputs,
             generation_config=self._generation_config(sampling),
             logits_processor=[draw],
+            past_key_values=roomy(self.bare_model.config),
         )
         new = ids[:, inputs["input_ids"].shape[1] :].tolist()
         log_probs = torch.stack(draw.log_probs, dim=1).cpu().numpy()
