@@ -14,11 +14,10 @@ import pytest
 
 from tempo_core.errors import ModelRefused
 from tempo_core.video_llms import checkpoints, load
-from tests.checkpoints import qwen_folder  # noqa: F401
 
 
 @pytest.fixture
-def folder(qwen_folder: Path, tmp_path: Path) -> Path:  # noqa: F811
+def folder(qwen_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(qwen_folder, tmp_path / "model"))
 
 

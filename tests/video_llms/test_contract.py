@@ -15,7 +15,7 @@ from tempo_core.prompts import PROMPT_SETS
 from tempo_core.types import Frames, Question, Sampling
 from tempo_core.video_llms import FAMILIES, load
 from tempo_core.video_llms.base import HFVideoLLM
-from tests.checkpoints import folder_of, frames  # noqa: F401
+from tests.checkpoints import frames
 
 LAYOUTS = {"tiny": ("max_plus_one",), "qwen2_5_vl": ("hf", "max_plus_one")}
 """Where the text after a video stands, for the families that have a choice."""
@@ -47,7 +47,7 @@ def questions(llm: HFVideoLLM) -> list[Question]:
     params=[(family, positions) for family in FAMILIES for positions in LAYOUTS.get(family, ("hf",))],
     ids=" ".join,
 )
-def llm(request: pytest.FixtureRequest, folder_of: Callable[[str], Path]) -> Iterator[HFVideoLLM]:  # noqa: F811
+def llm(request: pytest.FixtureRequest, folder_of: Callable[[str], Path]) -> Iterator[HFVideoLLM]:
     family, positions = request.param
     loaded = load(folder_of(family), device="cpu", dtype="float32", positions=positions)
     assert isinstance(loaded, HFVideoLLM) and loaded.family == family
