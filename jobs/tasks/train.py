@@ -7,12 +7,13 @@ reached by name, so that this module can be read without torch.
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from db import datasets, metrics, models, runs, sft_sets
+from db import datasets, metrics, models, run_notes, runs, sft_sets
 from db.runs import Checkpoint, PairScore, RunCard, StageLine
 from db.session import Database
 from jobs.child import Report
@@ -48,10 +49,13 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     long_side, too_long = _measured(base, pairs, card)
     trainable = [pair_ref(pair) for pair_id, pair in pairs.items() if pair_id not in too_long]
     plan = training_plan(trainable, card.config, **_mercy(card)) if pairs else NO_PAIRS
-    with database.session() as session:
-        runs.store_plan(session, card.id, plan.planned, plan.sha256)
-    for note in (*plan.notes, *_too_long_note(too_long, pairs)):
-        print(note, flush=True)
+    recorded = _Recorded(database, report, card.id, job.attempt, job.home)
+    if _rank() == 0:
+        with database.session() as session:
+            runs.store_plan(session, card.id, plan.planned, plan.sha256)
+            run_notes.leave_out(session, card.id, too_long, len(pairs))
+        for text in plan.notes:
+            recorded.note(text, "plan")
     pictures = Pictures(job.home.cache, long_side)
     trained = importlib.import_module("tempo_core.training.recipe").train(
         base=base,
@@ -62,7 +66,7 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
         folder=folder_of(job.home, card.id),
         pictures=pictures.get,
         cache=job.home.cache,
-        events=_Recorded(database, report, card.id, job.attempt, job.home),
+        events=_Recorded(database, report, card.id, job.attempt, job.home, _event_files(job.home, card.id)),
     )
     return {"run_id": card.id, "stages": [link.name for link in trained.chain], "too_long": len(too_long)}
 
@@ -89,16 +93,20 @@ def _measured(base: Path, pairs: Mapping[int, PreferencePair], card: RunCard) ->
     return llm.long_side, rows.too_long(pairs.values(), llm, card.config.max_tokens)
 
 
+def _event_files(home: Home, run_id: int) -> Any:
+    return importlib.import_module("tempo_core.training.tensorboard").EventFiles(
+        folder_of(home, run_id) / "tensorboard"
+    )
+
+
 def _mercy(card: RunCard) -> dict[str, bool]:
     """What the user allowed where a level has too few pairs; without it that is an error."""
     return {name: bool(card.env.get(name, default)) for name, default in FEWEST_STEPS.items()}
 
 
-def _too_long_note(too_long: Mapping[int, int], pairs: Mapping[int, PreferencePair]) -> Sequence[str]:
-    if not too_long:
-        return ()
-    longest = max(too_long.values())
-    return (f"{len(too_long)} of {len(pairs)} pairs are too long and left out (longest {longest:,} tokens)",)
+def _rank() -> int:
+    """0, or this process's number among those that torchrun started; the first one alone writes."""
+    return int(os.environ.get("RANK", "0"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +118,13 @@ class _Recorded:
     run_id: int
     attempt: int
     home: Home
+    files: Any
+    """The same metrics for TensorBoard."""
 
     def metrics(self, values: Sequence[Metric]) -> None:
         with self.database.session() as session:
             metrics.record(session, self.run_id, values, self.attempt)
+        self.files.write(values)
 
     def stage_started(self, ordinal: int, name: str, phase: str, n_pairs: int, first_step: int, last_step: int) -> None:
         print(f"stage {ordinal}: {phase} {name}, {n_pairs} rows, steps {first_step} to {last_step}", flush=True)
@@ -147,9 +158,12 @@ class _Recorded:
             print(f"going on after step {step}", flush=True)
         with self.database.session() as session:
             metrics.resumed(session, self.run_id, step)
+        self.files.resumed(step)
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, kind: str = "note") -> None:
         print(text, flush=True)
+        with self.database.session() as session:
+            run_notes.add(session, self.run_id, kind, text, self.attempt)
 
     def pair_scores(self, moment: str, scores: Sequence[Any]) -> None:
         rows = {score.pair_id: PairScore(score.margin, score.chosen, score.rejected) for score in scores}
