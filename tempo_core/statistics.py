@@ -60,7 +60,10 @@ def cluster_bootstrap(
     """
     sums, counts = _by_group(values, groups)
     if len(sums) < 2:
-        raise TooFew(f"An interval needs 2 videos or more, here is {len(sums)}. Add videos to the set.")
+        raise TooFew(
+            f"An interval needs 2 videos or more, here is {len(sums)}. Freeze a version that holds out more of its "
+            "videos (a larger share, as 40 % of 5), or add videos, then train and evaluate on that version."
+        )
     low, high = _percentiles(_resampled_means(sums, counts, seed), confidence)
     return float(sums.sum() / counts.sum()), low, high
 

@@ -23,6 +23,8 @@ WORDS = {
     "train": "training",
     "evaluate": "evaluating",
     "export": "exporting",
+    "export_model": "exporting a model",
+    "sft": "importing conversations",
 }
 
 
@@ -107,7 +109,7 @@ def _live(kinds: tuple[str, ...]) -> None:
         left, right = st.columns([6, 1], vertical_alignment="center")
         waiting = "waiting: " if job.state == "queued" else ""
         said = (job.progress_text or "starting") if job.state == "running" else ""
-        told = escaped(f"{waiting}{WORDS.get(job.kind, job.kind)}  {said}")
+        told = escaped(f"{waiting}{WORDS.get(job.kind, job.kind)}" + (f": {said}" if said else ""))
         left.progress(min(1.0, max(0.0, job.progress or 0.0)), told)
         stopping = job.cancel_requested
         if right.button("Stopping" if stopping else "Stop", key=f"stop{job.id}", disabled=stopping):

@@ -51,7 +51,8 @@ SLIDERS: Sequence[Slider] = (
 def told(code: str, value: float | None, limit: float | None) -> str:
     """Why a rule left a video out, with the value and the limit."""
     words = _FAILED.get(code, code + ": {value} (limit {limit})")
-    return words.format(value=_number(value), limit=_number(limit))
+    said = words.format(value=_number(value), limit=_number(limit))
+    return said.replace("1 shots", "1 shot").replace("1 clips", "1 clip") if value == 1 else said
 
 
 def _number(value: float | None) -> str:
