@@ -226,8 +226,8 @@ def video_key(video: Video, times_sha256: str, numbers: Sequence[int], fps: floa
 def tower_key(llm: HFVideoLLM) -> str:
     """What turns pictures into features: weights of tower and projector, processor, number type, library versions.
 
-    Reads every weight of the tower once: 1.35 GB of a 7B Qwen2.5-VL, 1 s on a CPU with instructions for sha256 and
-    7 s without. Ask once per stage, after the weights are loaded and merged.
+    Reads every weight of the tower once: 1.35 GB of a 7B Qwen2.5-VL, 7 s at the 200 MB/s of sha256 that a slow CPU
+    makes, less where it has instructions for it. Ask once per stage, after the weights are loaded and merged.
     """
     return sha256_of_json(
         {

@@ -11,6 +11,8 @@ from tempo_core import video_llms
 from tempo_core.training import estimate, flops
 from tempo_core.training.estimate import Disk, Estimate, Memory, disk, memory, speed, warnings, work
 from tempo_core.training.flops import RowTokens, model_size, stage, step_flops, tree_size
+from tempo_core.video_llms import FAMILIES
+from tests.checkpoints import folder_of  # noqa: F401
 
 QWEN_7B = model_size(
     {
@@ -121,11 +123,10 @@ def test_the_largest_forward_decides_and_computing_again_keeps_a_layers_input_on
     assert memory(both, SMALL, lora_r=1, again=True).activations == 200 * (4 + 56) * 2
 
 
-def test_a_lora_on_all_linear_layers_is_counted_as_peft_makes_it(base):
-    llm = video_llms.load(base, device="cpu", dtype="float32")
-    config = llm.bare_model.config.to_dict()
-    tower = sum(p.numel() for p in llm.bare_model.model.visual.parameters())
-    size = model_size(config, n_parameters=sum(p.numel() for p in llm.model.parameters()), n_tower=tower)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_familys_lora_is_counted_as_peft_makes_it(family, folder_of):  # noqa: F811
+    llm = video_llms.load(folder_of(family), device="cpu", dtype="float32")
+    size = model_size(llm.bare_model.config.to_dict(), n_parameters=0, n_tower=0)
     peft = get_peft_model(llm.model, LoraConfig(r=8, target_modules=llm.lora_targets))
     trained = sum(p.numel() for p in peft.parameters() if p.requires_grad)
     assert size.n_adapter(8) == trained

@@ -16,9 +16,12 @@ import pytest
 import torch
 
 from tempo_core import video_llms
-from tempo_core.training import tensor_file
+from tempo_core.prompts import PROMPT_SETS
+from tempo_core.training import backbone, tensor_file  # noqa: F401  the first registers `attention="tree"`
 from tempo_core.training.features import FeatureCache, Uses, tower_key, video_key
-from tempo_core.types import Video
+from tempo_core.types import Question, Video
+from tempo_core.video_llms import FAMILIES
+from tests.checkpoints import folder_of, frames  # noqa: F401
 
 TOWER, OTHER_TOWER = "a" * 64, "b" * 64
 META = {"video_grid_thw": torch.tensor([[4, 6, 8]]), "second_per_grid_ts": torch.tensor([0.5])}
@@ -410,15 +413,39 @@ def test_the_same_model_loaded_twice_from_two_places_has_one_tower_key(llm, base
     assert tower_key(video_llms.load(tmp_path / "copy", device="cpu", dtype="float32")) == tower_key(llm)
 
 
-def test_any_weight_of_tower_or_projector_changes_the_tower_key_and_no_other_weight(llm):
+def load(folder: Path, **options):
+    return video_llms.load(folder, device="cpu", dtype="float32", **options)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_of_tower_and_projector_change_the_tower_key_and_no_others(family, folder_of):  # noqa: F811
+    llm = load(folder_of(family))
     first = tower_key(llm)
-    for name, weight in llm.bare_model.named_parameters():
-        with torch.no_grad():
-            kept = weight.flatten()[-1].clone()
-            weight.view(-1)[-1] = torch.nextafter(kept, kept + 1)
-            assert (tower_key(llm) != first) == name.startswith("model.visual."), name
-            weight.view(-1)[-1] = kept
+    weights = dict(llm.bare_model.named_parameters())
+    for part in (*llm.tower_names, "model.language_model", "lm_head"):
+        names = [name for name in weights if f"{name}.".startswith(f"{part}.")]
+        # The first and the last of each part: a key that reads only some of them would miss one.
+        for name in {*names[:1], *names[-1:]}:
+            weight = weights[name].data.view(-1)
+            kept = weight[-1].clone()
+            weight[-1] = torch.nextafter(kept, kept + 1)
+            assert (tower_key(llm) != first) == (part in llm.tower_names), name
+            weight[-1] = kept
     assert tower_key(llm) == first
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_familys_features_come_back_from_disk_as_the_tower_gave_them(family, folder_of, tmp_path):  # noqa: F811
+    llm = load(folder_of(family))
+    pictures = frames(4, size_px=min(llm.long_side or 56, 56))
+    given = llm.features(llm.encode(Question(PROMPT_SETS[llm.prompt_set].describe[0], pictures)))
+    # How answers are kept apart is the language model's business; the tower is the same.
+    store = FeatureCache(tmp_path, tower_key(llm), budget_bytes=10**9, free_bytes=0)
+    store.put(key(1), given, META)
+    other = load(folder_of(family), attention="tree")
+    found = FeatureCache(tmp_path, tower_key(other), budget_bytes=10**9, free_bytes=0).get(key(1))
+    assert found.tensors.keys() == given.keys()
+    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in given.items())
 
 
 def test_processor_number_type_settings_and_library_change_the_tower_key(llm, base, monkeypatch):
