@@ -101,8 +101,8 @@ def refs(
     )}  # fmt: skip
     r = ReviewRow
     edited = or_(r.swapped, r.edited_chosen.is_not(None), r.edited_rejected.is_not(None))
-    ids = [pair_id for pair_id in session.execute(select(r.pair_id).where(edited).distinct()).scalars() if pair_id in found]
-    for pair_id, decided in standing(session, ids).items():
+    ids = set(session.execute(select(r.pair_id).where(edited)).scalars()) & found.keys()
+    for pair_id, decided in standing(session, sorted(ids)).items():
         row = session.execute(select(p.chosen, p.rejected).where(p.id == pair_id)).one()
         chosen, rejected = decided.texts(row.chosen, row.rejected)
         found[pair_id] = replace(found[pair_id], n_chosen=len(chosen), n_rejected=len(rejected))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import streamlit as st
 
 from db import artifacts, datasets, difficulties, pairs
@@ -11,14 +9,15 @@ from db.datasets import DatasetCard
 from db.pair_filters import PairFilter
 from jobs import starting
 from jobs.payloads import ExportPayload
-from tempo_core import curriculum, levels
-from tempo_core.recipes import PACINGS, PRESETS
-from ui import charts, state, words
+from tempo_core import levels
+from tempo_core.types import PairRef
+from ui import charts, state, training_order
 from ui.acting import of_address, queue, telling, work
 from ui.palette import palette
 from ui.text import escaped
 
 BINS = 40
+HELD_OUT = 20
 FORMATS = {"ms_swift": "ms-swift JSONL", "hub": "Hugging Face parquet"}
 WHICH = {"accepted": "accepted pairs", "all": "all that passed the filters"}
 AXES = {"measured": "measured difficulty", "paper": "nominal r, as in the paper"}
@@ -45,9 +44,10 @@ def _thresholds() -> tuple[str, Cuts]:
     return axis, (cuts[0], cuts[1], cuts[2])
 
 
-def _levels(axis: str, cuts: Cuts, wanted: PairFilter) -> None:
-    """Histogram by kind, and how many pairs each level holds."""
+def _levels(axis: str, cuts: Cuts, wanted: PairFilter) -> list[PairRef]:
+    """Histogram by kind, how many pairs each level holds and what their lengths tell; the pairs themselves."""
     with state.database().reading() as session:
+        refs = difficulties.refs(session, cuts, axis, wanted)
         per_level = difficulties.per_level(session, cuts, axis, wanted)
         bins = difficulties.histogram(session, BINS, wanted)
         raw = difficulties.raw_thresholds(session, cuts)
@@ -66,16 +66,38 @@ def _levels(axis: str, cuts: Cuts, wanted: PairFilter) -> None:
     for level, name in names.items():
         if not any(counts[level - 1] for counts in per_level.values()):
             st.warning(f"Level {escaped(name)} holds no pair; a run would skip it.", icon=":material/warning:")
+    training_order.length_table(refs, names)
+    return refs
+
+
+def _order(axis: str, refs: list[PairRef], frozen: dict[int, DatasetCard]) -> None:
+    """What a run would train when: of the pairs above, before anything is saved, or of a frozen version."""
+    st.subheader("What would train when")
+    sources = {0: "the pairs above, with these levels"} if refs else {}
+    sources |= {number: f"version {v.name} {v.number}" for number, v in frozen.items()}
+    left, right = st.columns(2, gap="large", vertical_alignment="bottom")
+    chosen = left.selectbox("Pairs to put in order", list(sources), format_func=lambda n: escaped(sources[n]),
+                            key="order_of")  # fmt: skip
+    if chosen:
+        axis = str(frozen[chosen].criteria.get("level_axis"))
+        with state.database().reading() as session:
+            refs = starting.refs(session, chosen)
+    else:
+        share, seed = st.session_state.get("freeze_share", HELD_OUT), st.session_state.get("freeze_seed", 0)
+        held_out = datasets.held_out({pair.video_key for pair in refs}, share / 100, seed)
+        refs = [pair for pair in refs if pair.video_key not in held_out]
+        right.caption(f"Without the {len(held_out):,} videos that would be held out ({share} %, below).")
+    training_order.section(refs, charts.level_names(axis))
 
 
 def _freeze(axis: str, cuts: Cuts, n_accepted: int) -> None:
-    with st.form("freeze", border=True):
+    with st.container(border=True):
         st.markdown(f"**Freeze** the {n_accepted:,} accepted pairs with these levels. Training reads nothing else.")
         left, middle, right = st.columns(3, gap="large")
         name = left.text_input("Name", "demo", key="freeze_name")
-        share = middle.slider("Videos held out for evaluation", 0, 50, 20, 5, format="%d %%", key="freeze_share")
+        share = middle.slider("Videos held out for evaluation", 0, 50, HELD_OUT, 5, format="%d %%", key="freeze_share")
         seed = right.number_input("Seed", 0, 2**31 - 1, 0, key="freeze_seed")
-        if st.form_submit_button("Freeze", type="primary", disabled=n_accepted == 0):
+        if st.button("Freeze", type="primary", disabled=n_accepted == 0):
             with telling():
                 with state.database().session() as session:
                     version = datasets.freeze(
@@ -111,26 +133,6 @@ def _versions(frozen: dict[int, DatasetCard]) -> None:
     for artifact in made:
         name = artifact.rel_path.rpartition("/")[2]
         st.link_button(f"Download {escaped(name)}", state.sign("exports", artifact.id), icon=":material/download:")
-    _preview(frozen[chosen])
-
-
-def _preview(version: DatasetCard) -> None:
-    """What a run would train when: the same function that training uses."""
-    left, right, _ = st.columns([3, 3, 2])
-    preset = left.selectbox("Preset", list(PRESETS), list(PRESETS).index("embedded"))
-    pacing = right.selectbox("Order of levels", PACINGS, PACINGS.index(PRESETS[preset].pacing),
-                             key=f"order_{preset}", format_func=words.pacing)  # fmt: skip
-    config = replace(PRESETS[preset], pacing=pacing)
-    names = charts.level_names(str(version.criteria.get("level_axis")))
-    with telling(), state.database().reading() as session:
-        plan = starting.preview(session, version.id, config)
-        of_level = curriculum.steps_of_share(plan)
-        st.plotly_chart(charts.shares(of_level, names, palette(st.context.theme.type)), key="shares")
-        steps = "step" if plan.n_steps == 1 else "steps"
-        stages = ", then ".join(stage.name for stage in plan.stages)
-        st.caption(f"{plan.n_steps:,} {steps} of {config.pairs_per_step:,} pairs; stages: {escaped(stages)}")
-        for note in plan.notes:
-            st.caption(escaped(note))
 
 
 def main() -> None:
@@ -147,11 +149,14 @@ def main() -> None:
                                  key="of")  # fmt: skip
     with telling():
         axis, cuts = _thresholds()
+        refs: list[PairRef] = []
         if which == "accepted" and n_accepted == 0:
             st.info("Nothing is accepted yet. Review some pairs, or accept a filter in bulk on the pairs page.",
                     icon=":material/compare:")  # fmt: skip
         else:
-            _levels(axis, cuts, PairFilter(status="accepted") if which == "accepted" else PairFilter())
+            refs = _levels(axis, cuts, PairFilter(status="accepted") if which == "accepted" else PairFilter())
+        if refs or frozen:
+            _order(axis, refs, {version.id: version for version in frozen})
         _freeze(axis, cuts, n_accepted)
     if frozen:
         _versions({version.id: version for version in frozen})

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from tempo_core import lengths, pacings
 from tempo_core.errors import BadSettings, EmptyStage, TooFew
+from tempo_core.lengths import LengthRule
 from tempo_core.levels import LEVELS, with_levels
 from tempo_core.pacings import Course
 from tempo_core.recipes import RunConfig
@@ -137,22 +138,25 @@ class StageCount:
     videos: int
     videos_a_step: float
     """Mean number of different videos in a step."""
+    lengths: LengthRule
+    """What always preferring the longer answer would get right."""
 
 
 def stage_counts(plan: TrainingPlan, pairs: Sequence[PairRef]) -> tuple[StageCount, ...]:
     """The table of stages, for a look before anything is stored."""
-    video_of = {pair.pair_id: pair.video_key for pair in pairs}
+    known = {pair.pair_id: pair for pair in pairs}
     of_stage: dict[int, list[PlannedPair]] = {}
     for place in plan.planned:
         of_stage.setdefault(place.stage, []).append(place)
     counted = []
     for number, places in of_stage.items():
         name, first, last = plan.stages[number].name, places[0].step, places[-1].step
-        videos = {(place.step, video_of[place.pair_id]) for place in places}
+        trained = {place.pair_id for place in places}
+        videos = {(place.step, known[place.pair_id].video_key) for place in places}
         counted.append(
             StageCount(
                 name=name,
-                pairs=len({place.pair_id for place in places}),
+                pairs=len(trained),
                 places=len(places),
                 repeats=plan.repeats.get(name, 0),
                 dropped=plan.dropped.get(name, 0),
@@ -160,6 +164,7 @@ def stage_counts(plan: TrainingPlan, pairs: Sequence[PairRef]) -> tuple[StageCou
                 n_steps=last - first + 1,
                 videos=len({video for _, video in videos}),
                 videos_a_step=len(videos) / (last - first + 1),
+                lengths=lengths.length_rule(known[pair_id] for pair_id in trained),
             )
         )
     return tuple(counted)

@@ -16,7 +16,7 @@ Series = Sequence[tuple[int, float | None]]
 
 LEVELS = (1, 2, 3, 4)
 GREY = "#8793a3"
-_LAYOUT = {
+LAYOUT = {
     "margin": {"l": 8, "r": 8, "t": 36, "b": 8},
     "height": 280,
     "legend": {
@@ -55,7 +55,7 @@ def funnel(steps: Sequence[tuple[str, int, int]], palette: Palette) -> go.Figure
             hovertemplate="%{y}: %{text}<extra></extra>",
         )
     )
-    figure.update_layout(_LAYOUT, height=44 + 30 * len(names), margin={"l": 8, "r": 70, "t": 8, "b": 8}, bargap=0.35)
+    figure.update_layout(LAYOUT, height=44 + 30 * len(names), margin={"l": 8, "r": 70, "t": 8, "b": 8}, bargap=0.35)
     figure.update_yaxes(autorange="reversed", ticksuffix="  ")
     figure.update_xaxes(visible=False)
     return figure
@@ -80,7 +80,7 @@ def histogram(
                 name=level_names()[level],
                 hovertemplate="difficulty %{x:.2f}: %{y} pairs<extra></extra>",
             )
-        figure.update_layout(_LAYOUT, title_text=kind, barmode="stack", height=240, xaxis_range=[0, 1])
+        figure.update_layout(LAYOUT, title_text=kind, barmode="stack", height=240, xaxis_range=[0, 1])
         figure.update_xaxes(title="difficulty, 1 = hard", title_standoff=4)
         figure.update_layout(legend_y=-0.38)
         figures[kind] = figure
@@ -97,25 +97,7 @@ def by_level(counts: Mapping[str, Sequence[int]], names: Mapping[int, str], pale
     for level in LEVELS:
         numbers = [of_level[level - 1] for of_level in counts.values()]
         figure.add_bar(x=list(counts), y=numbers, text=numbers, marker_color=palette.levels[level], name=names[level])
-    figure.update_layout(_LAYOUT, barmode="group", height=240, yaxis_title="pairs")
-    return figure
-
-
-def shares(of_level: Mapping[str, Sequence[float]], names: Mapping[int, str], palette: Palette) -> go.Figure:
-    """Share of each level in every step of the training plan."""
-    figure = go.Figure()
-    for key, values in of_level.items():
-        level = _level_of(key)
-        figure.add_bar(
-            x=list(range(1, len(values) + 1)),
-            y=list(values),
-            marker={"color": palette.levels[level] if level else GREY, "line": {"width": 0}},
-            name=names[level] if level else key,
-            hovertemplate="step %{x}: %{y:.0%}",
-        )
-    figure.update_layout(_LAYOUT, title_text="What would train when", yaxis_range=[0, 1], yaxis_tickformat=".0%")
-    figure.update_layout(barmode="stack", bargap=0, height=240)
-    figure.update_xaxes(title="step", title_standoff=4)
+    figure.update_layout(LAYOUT, barmode="group", height=240, yaxis_title="pairs")
     return figure
 
 
@@ -154,7 +136,7 @@ def curves(
         )
         if level:
             _number_at_end(figure, drawn, f"{level}", colour)
-    figure.update_layout(_LAYOUT, title_text=title, hovermode="closest" if points else "x unified")
+    figure.update_layout(LAYOUT, title_text=title, hovermode="closest" if points else "x unified")
     figure.update_xaxes(title="step", title_standoff=4, rangemode="tozero")
     return figure
 
@@ -173,7 +155,7 @@ def overlaid(title: str, of_run: Mapping[int, Series], palette: Palette, smooth:
             hovertemplate="%{y:.3f}",
         )
         _number_at_end(figure, drawn, f"{run_id}", colour)
-    figure.update_layout(_LAYOUT, title_text=title, hovermode="x unified", showlegend=True)
+    figure.update_layout(LAYOUT, title_text=title, hovermode="x unified", showlegend=True)
     figure.update_xaxes(title="step", title_standoff=4, rangemode="tozero")
     return figure
 
@@ -258,7 +240,7 @@ def dots(found: Sequence[Dot], palette: Palette, title: str = "") -> go.Figure:
             hovertemplate="chance %{x:.3f}<extra></extra>",
         )
     height = 120 + (26 + 12 * len(models)) * len(metrics)
-    figure.update_layout(_LAYOUT, height=height, xaxis_range=[-0.02, 1.02], title_text=title)
+    figure.update_layout(LAYOUT, height=height, xaxis_range=[-0.02, 1.02], title_text=title)
     figure.update_layout(legend_y=-40 / max(1, height - 80))
     figure.update_yaxes(
         tickvals=list(range(len(metrics))), ticktext=metrics, autorange="reversed", zeroline=False, ticksuffix="  "
