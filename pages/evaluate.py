@@ -93,7 +93,8 @@ def _benchmark(benchmark: str, table: list[EvaluationLine]) -> None:
             for e in lines
         ],
         hide_index=True,
-        column_config={name: st.column_config.NumberColumn(format="%.3f") for name in VALUES},
+        column_config={name: st.column_config.NumberColumn(format="%.3f") for name in VALUES}
+        | {"change against base": st.column_config.TextColumn(width="medium")},
     )  # fmt: skip
 
 
