@@ -182,8 +182,8 @@ def _store(
         captions.setdefault(caption.timeline_id, {})[caption.clip_idx] = caption.answer
     for timeline_id, answers in captions.items():
         responses.record_captions(session, asking.captions(timeline_id), answers, asking.job_id)
-    answers = {asking.recipe(r.video_id, r.timeline_id, r.plan_id): r.answer for r in drafts.responses}
-    ids = responses.record_many(session, answers, asking.job_id)
+    given = {asking.recipe(r.video_id, r.timeline_id, r.plan_id): r.answer for r in drafts.responses}
+    ids = responses.record_many(session, given, asking.job_id)
     prompt_ids = {text: prompts.id_of(session, text, "train") for text in {draft.prompt for draft in drafts.pairs}}
     made = []
     for draft in drafts.pairs:
