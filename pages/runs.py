@@ -7,7 +7,19 @@ import streamlit as st
 from db import runs
 from db.runs import RunLine
 from jobs import starting
-from ui import charts, notices, run_compare, run_curves, run_log, run_now, run_start, run_suspects, state
+from ui import (
+    charts,
+    notices,
+    run_compare,
+    run_curves,
+    run_export,
+    run_log,
+    run_now,
+    run_start,
+    run_suspects,
+    sft_sets,
+    state,
+)
 from ui.acting import of_address, start_worker, telling
 from ui.run_look import OPEN, look, named
 from ui.run_start import Wish
@@ -91,12 +103,13 @@ def main() -> None:
     wish = run_start.form(empty=not lines)
     if wish is not None:
         _start(wish)
-    if not lines:
-        return
-    run_id = _choose(lines)
-    notices.saw(run_id)
-    _views(run_id, lines)
-    _all(lines)
+    if lines:
+        run_id = _choose(lines)
+        notices.saw(run_id)
+        _views(run_id, lines)
+        run_export.show(run_id)
+        _all(lines)
+    sft_sets.show()
 
 
 main()

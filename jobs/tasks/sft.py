@@ -12,6 +12,9 @@ from jobs.payloads import SftPayload
 from jobs.tasks import JobRef
 from tempo_core.types import JsonDict, Progress
 
+NAMED = 20
+"""So many videos are named in the result; all are in the log."""
+
 
 def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     """Keep the file whole or not at all; what was left out is named with its reason."""
@@ -31,9 +34,10 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
         skip_missing=payload.skip_missing,
         without_held_out=payload.without_held_out,
     )
-    for video, why in done.left_out.items():
-        print(f"left out {video}: {why}", flush=True)
+    left_out = [f"{video}: {why}" for video, why in done.left_out.items()]
+    for line in left_out:
+        print(f"left out {line}", flush=True)
     return {
         "sft_set_id": done.sft_set_id, "examples": done.n_examples, "videos": done.n_videos,
-        "left_out": len(done.left_out),
+        "left_out": len(left_out), "left_out_named": left_out[:NAMED],
     }  # fmt: skip
