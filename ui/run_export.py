@@ -25,7 +25,7 @@ def show(run_id: int) -> None:
         return
     with st.expander("Export the model", icon=":material/download:", expanded=bool(_open(written))):
         st.caption(
-            f"{len(links)} trained stages, each checked against its hash, with a model card: data, settings, curves, "
+            f"{len(links):d} trained stages, each checked against its hash, with a model card: data, settings, curves, "
             "figures before and after, and what got worse."
         )
         left, right = st.columns([5, 2], vertical_alignment="bottom")
@@ -36,7 +36,7 @@ def show(run_id: int) -> None:
         for artifact in made:
             name, size = artifact.rel_path.rpartition("/")[2], artifact.size_bytes / 1e6
             st.link_button(
-                f"Download {escaped(name)} ({size:,.1f} MB)", state.sign("exports", artifact.id),
+                f"Download {escaped(name)} ({size:.2f} MB)", state.sign("exports", artifact.id),
                 icon=":material/download:",
             )  # fmt: skip
         for folder in dict.fromkeys(str(job.result["folder"]) for job in written if job.result):

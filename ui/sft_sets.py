@@ -81,5 +81,5 @@ def _came_of(job: Job) -> None:
         more = (
             f"\nand {left_out - len(named)} more; all are in the log of job {job.id}" if left_out > len(named) else ""
         )
-        st.warning(f"{left_out} videos of the file were left out:", icon=":material/videocam_off:")
+        st.warning(f"{left_out:,} videos of the file were left out:", icon=":material/videocam_off:")
         untrusted("\n".join(str(line) for line in named) + more)
