@@ -26,6 +26,7 @@ PER_LEVEL = (
 MORE = (("accuracy_per_token", "Accuracy per token"), ("sft_loss", "Chosen loss"))
 PARTS = ("dpo/loss", "sft/loss", "dpo/sft_loss", "chosen_only/loss")
 TABLE = ("loss", "margin", "accuracy", "longer_wins", "reward_chosen", "reward_rejected")
+SHARES = ("accuracy", "longer_wins", "accuracy_per_token")
 Wanted = Sequence[tuple[str, str]]
 
 
@@ -37,9 +38,10 @@ def show(look: Look) -> None:
         return
     smooth = st.slider("Average over steps", 1, 30, 5, key="smooth", width=320)
     found = [(name, title) for name, title in PER_LEVEL if look.by_level(name)]
+    # Above the curves: below them it would open out of sight.
+    pairs_of_point(look)
     for row in (found[:3], found[3:]):
         _charts(row, look, smooth)
-    pairs_of_point(look)
     _levels(look)
     more = [(name, title) for name, title in MORE if look.by_level(name)]
     parts = {key: look.series[key] for key in PARTS if key in look.series}
@@ -56,6 +58,8 @@ def _charts(wanted: Wanted, look: Look, smooth: int) -> None:
     colours = palette(st.context.theme.type)
     for column, (name, title) in zip(st.columns(len(wanted)), wanted, strict=True):
         figure = charts.curves(title, look.by_level(name), colours, smooth, look.names, points=True)
+        if name in SHARES:
+            figure.update_yaxes(range=[-0.03, 1.03])
         key = f"curve_{look.run.id}_{name}"
         column.plotly_chart(figure, key=key, on_select=partial(_keep_point, key), selection_mode="points",
                             alt=f"{title} of each level over the steps")  # fmt: skip
@@ -89,8 +93,9 @@ def pairs_of_point(look: Look) -> None:
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             where = f"step {first:,}" if first == last else f"steps {first:,} to {last:,}"
-            of = look.name_of(key) if key and (key == "imported" or level in look.names) else key or "every level"
-            st.markdown(f"**{len(found):,} pairs** of {escaped(where)}, level {escaped(of)}")
+            of = f"level {look.name_of(key)}" if key else "every level"
+            n = "1 pair" if len(found) == 1 else f"{len(found):,} pairs"
+            st.markdown(f"**{n}** of {escaped(where)}, {escaped(of)}")
             if found:
                 ways(found)
             if st.button("Close", icon=":material/close:", type="tertiary", key="close_point"):
@@ -116,7 +121,11 @@ def ways(found: Sequence[TrainedPair]) -> None:
     """Links to exactly these pairs, in this order."""
     query = {"ids": ",".join(f"{pair.id}" for pair in found)}
     st.page_link("pages/pairs.py", label="Open in Pairs", icon=":material/table_rows:", query_params=query)
-    st.page_link("pages/review.py", label=f"Review these {len(found):,}", icon=":material/compare:", query_params=query)
+    st.page_link("pages/review.py", label=_review(len(found)), icon=":material/compare:", query_params=query)
+
+
+def _review(n: int) -> str:
+    return "Review this pair" if n == 1 else f"Review these {n:,}"
 
 
 def table(found: Sequence[TrainedPair], key: str) -> None:

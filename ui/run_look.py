@@ -41,7 +41,7 @@ class Look:
         return {key: found[key] for key in sorted(found) if is_level(key)}
 
     def name_of(self, key: str) -> str:
-        return self.names[int(key[1:])] if key != "imported" else key
+        return self.names.get(int(key[1:]), key) if key != "imported" else key
 
 
 def look(run_id: int) -> Look:

@@ -169,7 +169,7 @@ def _counters(look: Look) -> None:
         return
     with st.container(horizontal=True, gap="medium"):
         for name, value, about in told:
-            st.metric(name, value, help=about, width="content")
+            st.markdown(f":gray[{escaped(name)}]  \n**{escaped(value)}**", help=about, width="content")
 
 
 def counters(look: Look) -> list[tuple[str, str, str]]:
