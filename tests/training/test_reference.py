@@ -54,8 +54,10 @@ def test_answers_of_any_length_come_back_bit_by_bit(tmp_path):
 def test_what_was_added_is_found_before_it_is_written_and_keeps_no_graph(tmp_path):
     store = ReferenceStore(tmp_path, KEY)
     row = torch.zeros(2, 5, requires_grad=True)
-    store.add(key(1), row[0, :3].bfloat16())
+    store.add(key(1), row[0, :3])
+    store.add(key(2), row[1, :3].bfloat16())
     found = store.get(key(1))
+    assert store.get(key(2)).dtype == torch.float32
     assert found.shape == (3,)
     assert found.dtype == torch.float32
     assert not found.requires_grad
@@ -138,14 +140,18 @@ def test_cleared_it_holds_nothing_on_disk_either(tmp_path):
 
 def test_references_not_opened_for_long_make_room_and_the_opened_one_stays(tmp_path):
     for name in ("1" * 64, "2" * 64, "3" * 64):
+        # Oldest of all, and named like ours inside: still nobody's to remove.
+        (tmp_path / "notes").mkdir(exist_ok=True)
+        (tmp_path / "notes" / "part-1.safetensors").touch()
         filled(tmp_path, name)
         time.sleep(0.01)
     ReferenceStore(tmp_path, "1" * 64)
-    (tmp_path / "notes").mkdir()
     size = sum(part.stat().st_size for part in (tmp_path / ("1" * 64)).iterdir())
     ReferenceStore(tmp_path, "3" * 64, budget_bytes=2 * size)
     assert {folder.name[0] for folder in tmp_path.iterdir()} == {"1", "3", "n"}
-    assert len(ReferenceStore(tmp_path, "3" * 64, budget_bytes=0)) == 3
+    ReferenceStore(tmp_path, "3" * 64, budget_bytes=0)
+    assert len(ReferenceStore(tmp_path, "3" * 64)) == 3
+    assert (tmp_path / "notes" / "part-1.safetensors").exists()
 
 
 # --- keys ----------------------------------------------------------------------------------------------------
