@@ -14,8 +14,9 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from tempo_core.types import Question
-from tempo_core.video_llms.base import FEATURES, HFVideoLLM
+from tempo_core.video_llms.base import HFVideoLLM
 from tempo_core.video_llms.encoding import Encoded
+from tempo_core.video_llms.family import FEATURES
 
 
 class InternVL(HFVideoLLM):

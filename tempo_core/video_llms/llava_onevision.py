@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from tempo_core.video_llms.base import FEATURES, HFVideoLLM
+from tempo_core.video_llms.base import HFVideoLLM
+from tempo_core.video_llms.family import FEATURES
 
 
 class LlavaOnevision(HFVideoLLM):

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from tempo_core.video_llms.base import FEATURES, HFVideoLLM
+from tempo_core.video_llms.base import HFVideoLLM
 from tempo_core.video_llms.checkpoints import Checkpoint
 from tempo_core.video_llms.encoding import Encoded
+from tempo_core.video_llms.family import FEATURES
 from tempo_core.video_llms.positions import max_plus_one
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
-from tempo_core.video_llms.base import FEATURES
+from tempo_core.video_llms.family import FEATURES
 from tempo_core.video_llms.mrope import MRopeVideoLLM
 
 DEEPSTACK = "deepstack"
