@@ -72,10 +72,10 @@ def _conversation(number: int, values: Mapping[str, Any]) -> Conversation:
     name = values.get("id", "line")
     if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
         raise _bad(number, f"id is {_shown(name)}", "an id is a text or a whole number; leave it out to have none")
-    name = _text(number, "id", str(name))
+    name, video = _text(number, "id", str(name)), _video(number, values)
     # Files in the wild give all lines about one video the same id; the line's number tells them apart.
     turns = [Turn(f"{name}#{number}.{i}", *turn) for i, turn in enumerate(_turns(number, values), start=1)]
-    return Conversation(number, _video(number, values), tuple(turns))
+    return Conversation(number, video, tuple(turns))
 
 
 def _video(number: int, values: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from db import bulk, datasets, people, sft_sets, timelines, videos
 from db.pair_filters import PairFilter
@@ -13,7 +14,7 @@ from jobs import commands, conversations, starting
 from jobs.__main__ import main, parser
 from jobs.commands import config_of
 from jobs.follow import Studio
-from tempo_core.errors import HeldOutLeak, TooFew, Unknown
+from tempo_core.errors import DatasetDrift, HeldOutLeak, TooFew, Unknown
 from tempo_core.exchange.llava import BadLine
 from tempo_core.measures import load_measures
 from tempo_core.recipes import PRESETS
@@ -191,3 +192,45 @@ def test_sft_alone_belongs_to_the_newest_version_so_that_its_held_out_videos_sta
     assert commands._newest_version(Studio(home, database, person), given) is None
     version_id = frozen(database, person)
     assert commands._newest_version(Studio(home, database, person), given) == version_id
+
+
+def test_other_content_is_the_next_version_and_the_same_content_the_one_it_was(home, database, person, tmp_path):
+    first = conversations.import_file(database, person, written(tmp_path, "drawn-0.mp4"), name="talks").sft_set_id
+    second = conversations.import_file(
+        database, person, written(tmp_path, "drawn-0.mp4", "drawn-1.mp4"), name="talks"
+    ).sft_set_id
+    again = conversations.import_file(database, person, written(tmp_path, "drawn-0.mp4"), name="talks").sft_set_id
+    other = conversations.import_file(database, person, written(tmp_path, "drawn-2.mp4"), name="others").sft_set_id
+    assert again == first != second
+    with database.reading() as session:
+        found = {card.id: (card.name, card.number, card.n_items) for card in sft_sets.listing(session)}
+    assert found == {first: ("talks", 1, 1), second: ("talks", 2, 2), other: ("others", 1, 1)}
+
+
+@pytest.mark.parametrize("change", ["UPDATE sft_item SET answer = 'x'", "DELETE FROM sft_item WHERE ordinal = 0"])
+def test_a_set_whose_content_changed_is_refused_before_it_trains(home, database, person, tmp_path, change):
+    file = written(tmp_path, "drawn-0.mp4", "drawn-1.mp4")
+    set_id = conversations.import_file(database, person, file).sft_set_id
+    with database.session() as session:
+        session.execute(text(change))
+    with database.reading() as session, pytest.raises(DatasetDrift, match="Make it again, or restore a backup"):
+        sft_sets.verify(session, set_id)
+
+
+BAD = [
+    ("not json", '"not json" is no JSON', "write one whole JSON object on each line"),
+    ('{"video": 7, "conversations": []}', "video is 7", "each line names one video file"),
+    ('{"video": "drawn-1.mp4", "conversations": "hi"}', 'conversations is "hi"', "a list of questions and answers"),
+    ('{"video": "drawn-1.mp4", "conversations": [{"from": "human", "value": "?"}]}', "1 texts", "add the last answer"),
+    ('{"image": "a.jpg"}', "it is about an image", "leave this line out"),
+]
+
+
+@pytest.mark.parametrize(("line", "value", "way_out"), BAD)
+def test_a_bad_line_is_told_with_its_number_its_value_and_the_way_out(home, tmp_path, capsys, line, value, way_out):
+    file = written(tmp_path, "drawn-0.mp4")
+    file.write_text(f"{file.read_text()}\n{line}\n")
+    assert main(["sft", str(file)]) == 2
+    said = capsys.readouterr().err
+    for part in ("Line 3: ", value, way_out, "Nothing of the file was imported."):
+        assert part in said
