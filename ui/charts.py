@@ -142,9 +142,11 @@ def curves(
 
 
 def overlaid(title: str, of_run: Mapping[int, Series], palette: Palette, smooth: int = 1) -> go.Figure:
-    """One line per run, each with its number at its end."""
+    """One line per run, each with its number at its end. A run without values keeps its colour for other figures."""
     figure = go.Figure()
     for number, (run_id, series) in enumerate(of_run.items()):
+        if not series:
+            continue
         drawn, colour = _thinned(series, smooth), palette.levels[1 + number % 4]
         figure.add_scatter(
             x=[last for _, last, _ in drawn],

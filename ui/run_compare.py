@@ -14,7 +14,6 @@ from ui import charts, state
 from ui.palette import palette
 from ui.run_curves import MORE, PARTS, PER_LEVEL
 from ui.run_look import Look, is_level, named
-from ui.text import escaped
 
 MOST = 6
 WHAT = {**dict(PER_LEVEL), **dict(MORE), **{key: f"Loss: {key}" for key in PARTS}}
@@ -27,7 +26,7 @@ def show(look: Look, others: Sequence[RunCard]) -> None:
     left, right = st.columns([3, 2])
     chosen = left.multiselect(
         "Compare with", [number for number in cards if number != look.run.id], before, max_selections=MOST - 1,
-        format_func=lambda number: escaped(named(cards[number])), key=f"compare_{look.run.id}",
+        format_func=lambda number: named(cards[number]), key=f"compare_{look.run.id}",
     )  # fmt: skip
     if not chosen:
         st.info("Choose a run to compare with.", icon=":material/compare_arrows:")
@@ -55,7 +54,7 @@ def _curves(ids: Sequence[int], what: str, look: Look) -> None:
         for column, key in zip(st.columns(2), drawn[place : place + 2], strict=False):
             part = key.partition("/")[0]
             title = WHAT[what] if single or not is_level(part) else f"{WHAT[what]}, level {look.name_of(part)}"
-            of_run = {number: found[number][key] for number in ids if found[number].get(key)}
+            of_run = {number: found[number].get(key, []) for number in ids}
             column.plotly_chart(charts.overlaid(title, of_run, colours, smooth), key=f"compare_{key}",
                                 alt=f"{title}: one line for each run")  # fmt: skip
 

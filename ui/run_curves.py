@@ -40,8 +40,9 @@ def show(look: Look) -> None:
     found = [(name, title) for name, title in PER_LEVEL if look.by_level(name)]
     # Above the curves: below them it would open out of sight.
     pairs_of_point(look)
-    for row in (found[:3], found[3:]):
-        _charts(row, look, smooth)
+    with st.container(key="run_curves"):
+        for row in (found[:3], found[3:]):
+            _charts(row, look, smooth)
     _levels(look)
     more = [(name, title) for name, title in MORE if look.by_level(name)]
     parts = {key: look.series[key] for key in PARTS if key in look.series}

@@ -56,7 +56,7 @@ def _head(look: Look) -> None:
         elif run.state == "succeeded":
             st.page_link("pages/evaluate.py", label="Evaluate", icon=":material/fact_check:",
                          query_params={"run": str(run.id)})  # fmt: skip
-        if st.button("Clone with changes", icon=":material/content_copy:", help="A new run with these settings"):
+        if st.button("Clone", icon=":material/content_copy:", help="A new run with these settings, to change"):
             clone(run.id)
     if job is not None and look.is_open:
         doing = "stopping after this step" if job.cancel_requested else job.progress_text or "starting"

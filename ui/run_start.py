@@ -17,7 +17,6 @@ from tempo_core.errors import TempoError
 from tempo_core.recipes import PACINGS, PRESETS, RECIPES, RunConfig
 from tempo_core.settings import EMBEDDED_MODEL
 from ui import state, words
-from ui.text import escaped
 
 ERROR, SKIP, SMALLER = "is an error", "is left out", "trains one smaller step"
 REFERENCES: Mapping[Literal["reset", "base"], str] = {
@@ -112,7 +111,7 @@ def _fields(source: Source | None, frozen: dict[int, DatasetCard], sets: Sequenc
     named = {number: f"{v.name} {v.number}: {v.n_pairs - v.n_held_out:,} pairs" for number, v in frozen.items()}
     first = source.version_id if source and source.version_id in frozen else next(iter(frozen))
     version = left.selectbox("Dataset version", list(frozen), list(frozen).index(first), key=f"version_of_run{key}",
-                             format_func=lambda number: escaped(named[number]))  # fmt: skip
+                             format_func=named.__getitem__)  # fmt: skip
     of_recipe = list(RECIPES).index(source.config.recipe) if source else 0
     recipe = right.selectbox("Recipe", list(RECIPES), of_recipe, format_func=words.recipe, key=f"recipe{key}")
     if source is None:
@@ -139,7 +138,7 @@ def _sft_set(source: Source, recipe: str, sets: Sequence[SftCard], place: DeltaG
     options = [None, *named]
     first = options.index(source.sft_set_id) if source.sft_set_id in named else 0
     world = "the drawn world's own examples"
-    return place.selectbox("SFT set", options, first, format_func=lambda i: world if i is None else escaped(named[i]),
+    return place.selectbox("SFT set", options, first, format_func=lambda i: world if i is None else named[i],
                            key=f"sft_set{source.key}")  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from db.run_pairs import SuspectCounts
 from ui import run_curves, state, tables
 from ui.facets import KINDS
 from ui.run_look import Look
-from ui.text import escaped
 
 PAGE = 50
 
@@ -54,4 +53,4 @@ def _told(counts: SuspectCounts) -> str:
 
 
 def _named(look: Look, level: int | None) -> str:
-    return "imported" if level is None else escaped(look.names.get(level, f"{level}"))
+    return "imported" if level is None else look.names.get(level, f"{level}")
