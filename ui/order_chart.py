@@ -51,7 +51,7 @@ def _number(
     """The second cue besides colour: the level's number where, over a stretch of steps, it is strongest."""
     smooth, floor = _smoothed(values), _smoothed(below)
     most = max(smooth)
-    strongest = [i for i, value in enumerate(smooth) if value > most - 0.02]
+    strongest = [i for i, value in enumerate(smooth) if value > most - 0.1]
     if most < 0.12:
         return
     place = strongest[len(strongest) // 2]

@@ -6,6 +6,7 @@ slider plans again without reading the pairs again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -13,6 +14,7 @@ from typing import TypeVar
 import streamlit as st
 
 from tempo_core.curriculum import StageCount, TrainingPlan, stage_counts, training_plan, warnings
+from tempo_core.errors import EmptyStage
 from tempo_core.lengths import LengthRule, length_rule, length_rules
 from tempo_core.recipes import PACINGS, PRESETS, Reference, RunConfig
 from tempo_core.types import PairRef, level_key
@@ -65,7 +67,12 @@ def section(refs: Sequence[PairRef], names: Mapping[int, str]) -> None:
         st.info("There is no pair to put in order yet.", icon=":material/stairs_2:")
         return
     with telling():
-        plan = training_plan(refs, config)
+        try:
+            plan = training_plan(refs, config)
+        except EmptyStage as error:
+            st.error(escaped(_named(str(error), names), longest=1500), icon=":material/error:")
+            plan = training_plan(refs, config, skip_small=True)
+            st.caption("Drawn without the levels that are too small:")
         _drawn(plan, refs, names, config)
 
 
@@ -117,10 +124,10 @@ def _drawn(plan: TrainingPlan, refs: Sequence[PairRef], names: Mapping[int, str]
     st.caption(f"{len(plan.planned):,} places in {plan.n_steps:,} {steps} of {config.pairs_per_step:,} pairs.")
     st.dataframe([_row(stage, names, config) for stage in stages], hide_index=True)
     st.caption(ONE_STAGE if len(stages) == 1 else REFERENCES[config.reference])
-    for note in plan.notes:
-        st.caption(escaped(note))
+    if plan.notes:
+        st.caption("  \n".join(escaped(_named(note, names)) for note in plan.notes))
     for warning in warnings(plan, refs):
-        st.warning(escaped(warning, longest=400), icon=":material/warning:")
+        st.warning(escaped(_named(warning, names), longest=400), icon=":material/warning:")
 
 
 def _row(stage: StageCount, names: Mapping[int, str], config: RunConfig) -> dict[str, object]:
@@ -137,6 +144,11 @@ def _row(stage: StageCount, names: Mapping[int, str], config: RunConfig) -> dict
 
 def _stage(name: str, names: Mapping[int, str]) -> str:
     return names[int(name[1:])] if name[1:].isdigit() else f"{name} levels" if name == "all" else name
+
+
+def _named(text: str, names: Mapping[int, str]) -> str:
+    """Level keys as they are called elsewhere on the page."""
+    return re.sub(r"\bl([1-4])\b", lambda found: f"level {names[int(found[1])]}", text)
 
 
 def _level(level: int | None, names: Mapping[int, str]) -> str:

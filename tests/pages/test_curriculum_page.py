@@ -1,0 +1,160 @@
+"""The curriculum page: the plan that it draws is the one that a run would store, before anything is saved."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from db import datasets
+from db.session import Database
+from jobs import starting
+from tempo_core.curriculum import stage_counts, steps_of_share, training_plan
+from tempo_core.recipes import PACINGS, PRESETS
+from tempo_core.settings import Home
+from tempo_core.types import PairRef
+from tests.pages import finished
+from tests.pages.test_pages import _forget, opened, texts, widget
+from ui import order_chart, state
+from ui.charts import level_names
+from ui.palette import LIGHT
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Home:
+    monkeypatch.setenv("TEMPO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TEMPO_WORKER", "0")
+    _forget()
+    yield Home(tmp_path / "home")
+    _forget()
+
+
+@pytest.fixture(scope="module")
+def done_once(tmp_path_factory) -> Home:
+    made = Home(tmp_path_factory.mktemp("finished") / "home")
+    finished.fill(made)
+    return made
+
+
+@pytest.fixture
+def filled(home, done_once) -> Database:
+    shutil.copytree(done_once.root, home.root)
+    return state.database()
+
+
+def choose(app, pacing, size=4):
+    app.selectbox(key="order_embedded").select(pacing)
+    app.slider(key="order_size_embedded").set_value(size)
+    return app.run()
+
+
+def drawn(app) -> dict:
+    """The chart of shares: name of the level -> share in each step."""
+    specs = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+    spec = next(spec for spec in specs if spec["layout"].get("barmode") == "stack" and "customdata" in spec["data"][0])
+    return {line["name"]: line["y"] for line in spec["data"]}
+
+
+def stages(app):
+    return next(table.value for table in app.dataframe if "left over" in table.value)
+
+
+def as_list(values) -> list[float]:
+    """Plotly writes long lists of numbers packed."""
+    import base64
+
+    import numpy as np
+
+    if isinstance(values, dict):
+        return list(np.frombuffer(base64.b64decode(values["bdata"]), dtype=values["dtype"]))
+    return values
+
+
+@pytest.mark.parametrize("pacing", PACINGS)
+def test_what_is_drawn_before_freezing_is_what_the_frozen_version_would_train(filled, pacing):
+    app = choose(opened("curriculum"), pacing)
+    assert not app.exception and not app.error
+    config = replace(PRESETS["embedded"], pacing=pacing, pairs_per_step=4)
+    with filled.reading() as session:
+        plan = starting.preview(session, datasets.listing(session)[0].id, config)
+        refs = starting.refs(session, datasets.listing(session)[0].id)
+    names = level_names()
+    expected = {names[int(key[1:])]: list(shares) for key, shares in steps_of_share(plan).items()}
+    assert {name: as_list(shares) for name, shares in drawn(app).items()} == expected
+    counts = stage_counts(plan, refs)
+    table = stages(app)
+    assert table["steps"].tolist() == [count.n_steps for count in counts]
+    assert table["pairs"].tolist() == [count.pairs for count in counts]
+    assert table["left over"].tolist() == [count.dropped for count in counts]
+    assert ("repeats" in table) == (pacing == "replay")
+
+
+def test_a_moved_threshold_is_planned_at_once_and_nothing_is_stored(filled):
+    app = choose(opened("curriculum"), "strict")
+    before = stages(app).set_index("stage")["pairs"]
+    app.slider(key="cut2").set_value(50).run()
+    after = stages(app).set_index("stage")["pairs"]
+    assert after["1 easy"] > before["1 easy"] and "2 medium" not in after
+    assert "level 2 medium is empty" in texts(app)
+    with filled.reading() as session:
+        assert len(datasets.listing(session)) == 1
+
+
+def test_held_out_videos_are_not_planned_and_the_slider_below_moves_them(filled):
+    app = choose(opened("curriculum"), "mixed")
+    assert "Without the 1 videos that would be held out (20 %, below)" in texts(app)
+    fewer = stages(app)["pairs"].sum()
+    app.slider(key="freeze_share").set_value(0).run()
+    assert stages(app)["pairs"].sum() > fewer
+
+
+def test_the_page_says_which_reference_it_is_and_that_one_stage_has_only_one(filled):
+    app = choose(opened("curriculum"), "linear")
+    assert "reset and base are the same model" in texts(app)
+    choose(app, "strict")
+    assert "the model that the stage before it left, as in the paper" in texts(app)
+    app.session_state["order_reference"] = "base"
+    app.run()
+    assert "the one model that stood before the first stage" in texts(app)
+
+
+def test_longer_wins_stands_beside_each_level_and_matching_lengths_is_counted(filled):
+    app = choose(opened("curriculum"), "mixed")
+    table = next(table.value for table in app.dataframe if "100% of" in str(table.value.values)).set_index("kind")
+    assert table.loc["drop", "all"].startswith("100% of")
+    widget(app.toggle, "Match lengths").set_value(True).run()
+    said = texts(app)
+    assert "no chosen answer is shorter than the rejected one" in said or "are left out for their lengths" in said
+
+
+def test_few_videos_a_step_and_a_level_too_small_are_told(filled):
+    app = choose(opened("curriculum"), "strict", 4)
+    assert "videos in a step on average" in texts(app)
+    pairs = sorted(stages(app)["pairs"] + stages(app)["left over"])
+    choose(app, "strict", int(pairs[0]) + 1)
+    said = texts(app)
+    assert "is too small: it has" in said and "Drawn without the levels that are too small" in said
+    assert 0 < len(stages(app)) < 4 and "is left out: it has" in said
+    choose(app, "strict", 128)
+    assert "one step needs 128" in texts(app) and "Move the thresholds" in texts(app)
+
+
+def test_a_frozen_version_can_be_planned_too(filled):
+    app = opened("curriculum")
+    app.selectbox(key="order_of").select_index(1)
+    choose(app, "strict")
+    assert stages(app)["pairs"].sum() > 0 and "would be held out" not in texts(app)
+
+
+# ---- the picture --------------------------------------------------------------------------------------------------
+def test_a_long_plan_is_drawn_in_few_columns_that_still_add_up():
+    pairs = [PairRef(i, f"v{i % 90}", "drop", 1 + i // 1000, i / 4000, 4, 9, 5) for i in range(4000)]
+    plan = training_plan(pairs, replace(PRESETS["paper"], pairs_per_step=4))
+    figure = order_chart.shares(plan, stage_counts(plan, pairs), level_names(), LIGHT)
+    assert plan.n_steps == 1000 and {len(bar.y) for bar in figure.data} == {200}
+    assert all(sum(column) == pytest.approx(1) for column in zip(*(bar.y for bar in figure.data), strict=True))
+    assert figure.data[0].customdata[0] == "1 to 5" and figure.data[0].customdata[-1] == "996 to 1000"
+    assert [note.text for note in figure.layout.annotations] == ["1", "2", "3", "4"]
+    assert len(figure.layout.shapes) == 3
