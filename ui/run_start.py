@@ -134,7 +134,7 @@ def _sft_set(source: Source, recipe: str, sets: Sequence[SftCard], place: DeltaG
     """For recipes with an SFT phase: an imported set, or None for the drawn world's own examples."""
     if "sft" not in RECIPES[recipe]:
         return None
-    named = {card.id: f"{card.name}: {card.n_items:,} examples" for card in sets}
+    named = {card.id: f"{card.name} {card.number}: {card.n_items:,} examples" for card in sets}
     options = [None, *named]
     first = options.index(source.sft_set_id) if source.sft_set_id in named else 0
     world = "the drawn world's own examples"
