@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tempo_core import lengths, pacings
-from tempo_core.errors import BadSettings, EmptyStage, TooFew
+from tempo_core.errors import EmptyStage, TooFew
 from tempo_core.lengths import LengthRule
 from tempo_core.levels import LEVELS, with_levels
 from tempo_core.pacings import Course
-from tempo_core.recipes import RunConfig
+from tempo_core.recipes import RunConfig, check
 from tempo_core.types import PairRef, PlannedPair, Stage, level_key
 
 FEWEST_VIDEOS = 5
@@ -202,14 +202,7 @@ def _few(n: int, config: RunConfig) -> str:
 
 
 def _check(pairs: Sequence[PairRef], config: RunConfig) -> None:
-    if config.pacing not in pacings.ORDERS:
-        raise ValueError(f"No pacing {config.pacing!r}; there are {', '.join(pacings.ORDERS)}.")
-    if min(config.pairs_per_step, config.dpo_epochs) < 1 or config.pairs_together < 0:
-        raise ValueError("Pairs a step and epochs must be at least 1, pairs kept together at least 0.")
-    if not 0 <= config.replay_share < 1:
-        raise BadSettings(
-            f"replay_share is {config.replay_share:g}: the share of earlier levels must be at least 0 and below 1."
-        )
+    check(config)
     if not pairs:
         raise TooFew("There are no pairs to train on. Accept some on the review page first.")
     if len({pair.pair_id for pair in pairs}) < len(pairs):

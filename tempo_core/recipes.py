@@ -6,8 +6,9 @@ A recipe is a chain of phases; each phase ends with an adapter that is merged be
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from tempo_core.errors import BadSettings
 from tempo_core.types import DifficultyAxis
 
 Phase = Literal["dpo", "sft", "chosen_only"]
@@ -26,6 +27,9 @@ the control that tells whether the rejected side helps."""
 Reference = Literal["reset", "base"]
 """What an answer is compared with: `reset`, the model with the stages before merged (the paper); `base`, the model
 before the first DPO stage, throughout."""
+
+Attention = Literal["split", "dense"]
+Positions = Literal["hf", "max_plus_one"]
 
 PACINGS = ("strict", "replay", "linear", "competence", "mixed", "hard_to_easy")
 """How the levels follow each other: `tempo_core.pacings` has a function for each. `strict` is the paper's."""
@@ -74,9 +78,9 @@ class RunConfig:
     """Train on pairs whose chosen answer is the longer one as often as the shorter one, level by level."""
     ld_alpha: float | None = None
     """TRL's length desensitization: weight of the longer answer's tokens beyond the shorter one's length."""
-    attention: Literal["split", "dense"] = "split"
+    attention: Attention = "split"
     """How answers of one video are kept apart in one forward; `dense` is the slower oracle."""
-    positions: Literal["hf", "max_plus_one"] | None = None
+    positions: Positions | None = None
     """Where text after a video stands; None: as the model's family loads."""
     feature_bytes: int = 20_000_000_000
     """Disk for cached video features."""
@@ -102,4 +106,33 @@ PRESETS: dict[str, RunConfig] = {
         gradient_checkpointing=False,
         dtype="float32",
     ),
+}
+
+
+def check(config: RunConfig) -> None:
+    """Refuse settings outside their range, whoever wrote them: a form, a command line, a file.
+
+    Raises:
+        BadSettings: The first setting that cannot be, with what it may be.
+    """
+    for name, may_be in _CHOICES.items():
+        if getattr(config, name) not in may_be:
+            known = ", ".join(str(choice) for choice in may_be if choice is not None)
+            raise BadSettings(f"{name} is {getattr(config, name)!r}; it may be {known}.")
+    for name, lowest in (("pairs_per_step", 1), ("micro_batch", 1), ("dpo_epochs", 1), ("pairs_together", 0)):
+        if getattr(config, name) < lowest:
+            raise BadSettings(f"{name} is {getattr(config, name)}; it must be at least {lowest}.")
+    if not 0 <= config.replay_share < 1:
+        raise BadSettings(f"replay_share is {config.replay_share:g}; it must be at least 0 and below 1.")
+    if config.ld_alpha is not None and not (isinstance(config.ld_alpha, int | float) and 0 <= config.ld_alpha <= 1):
+        raise BadSettings(f"ld_alpha is {config.ld_alpha!r}; it must be a number from 0 to 1, or nothing.")
+
+
+_CHOICES: dict[str, tuple[str | None, ...]] = {
+    "recipe": tuple(RECIPES),
+    "pacing": PACINGS,
+    "difficulty": get_args(DifficultyAxis),
+    "reference": get_args(Reference),
+    "attention": get_args(Attention),
+    "positions": (None, *get_args(Positions)),
 }

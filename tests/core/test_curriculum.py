@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 
 from tempo_core.curriculum import plan_sha256, steps_of_share, training_plan
-from tempo_core.errors import BadThresholds, EmptyStage, TooFew
+from tempo_core.errors import BadSettings, BadThresholds, EmptyStage, TooFew
 from tempo_core.levels import Thresholds, level_of, levels, percentiles, raw_cuts, with_levels
-from tempo_core.recipes import RunConfig
+from tempo_core.recipes import PRESETS, RunConfig, check
 from tempo_core.types import PairRef
 
 PACINGS = ("strict", "mixed", "hard_to_easy")
@@ -239,10 +239,33 @@ def test_no_pairs_and_no_level_large_enough_are_told_apart():
         training_plan(with_levels([pair(0), pair(1)]), config(), skip_small=True)
 
 
-@pytest.mark.parametrize("changes", [{"pacing": "zigzag"}, {"pairs_per_step": 0}, {"dpo_epochs": 0}])
-def test_a_wrong_call_is_told(changes):
-    with pytest.raises(ValueError):
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"pacing": "zigzag"}, "pacing is 'zigzag'; it may be strict, replay, linear"),
+        ({"recipe": "rl"}, "recipe is 'rl'"),
+        ({"reference": "sync"}, "reference is 'sync'; it may be reset, base"),
+        ({"attention": "flex"}, "it may be split, dense"),
+        ({"positions": "mine"}, "it may be hf, max_plus_one"),
+        ({"difficulty": "felt"}, "it may be measured, paper"),
+        ({"pairs_per_step": 0}, "pairs_per_step is 0; it must be at least 1"),
+        ({"dpo_epochs": 0}, "at least 1"),
+        ({"pairs_together": -1}, "at least 0"),
+        ({"ld_alpha": 1.5}, "ld_alpha is 1.5; it must be a number from 0 to 1"),
+        ({"ld_alpha": "half"}, "ld_alpha is 'half'"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_with_what_it_may_be(changes, said):
+    with pytest.raises(BadSettings, match=said):
         training_plan(corpus(), config(**changes))
+
+
+def test_every_preset_is_within_its_ranges():
+    for preset in PRESETS.values():
+        check(preset)
+
+
+def test_a_pair_that_is_listed_twice_is_a_mistake_of_the_caller():
     with pytest.raises(ValueError, match="twice"):
         training_plan([pair(1), pair(1)], config())
 
