@@ -22,6 +22,7 @@ from tempo_core.exchange.model_card import FORMS, LinkLine, RunFacts, Source, ca
 from tempo_core.training import chain, exports
 from tempo_core.training.chain import Link
 from tempo_core.video_llms import checkpoints
+from tests.checkpoints import BUILD, build
 from tests.links import add_link
 
 WRITE = {"adapter": exports.adapters, "merged": exports.merged}
@@ -75,6 +76,19 @@ def test_the_lines_of_the_card_load_the_trained_model_bit_by_bit(
     model, processor = as_the_card_says(tmp_path / "out", base)
     assert same(model, trained) and not same(model, untrained)
     assert processor.tokenizer.eos_token == "<|im_end|>"
+
+
+@pytest.mark.parametrize("family", BUILD)
+@pytest.mark.parametrize("form", FORMS)
+def test_a_model_of_every_family_leaves_and_loads(form: Any, family: str, tmp_path: Path) -> None:
+    base = build(family, tmp_path / "base")
+    first = add_link(base, tmp_path / "chain", [], "l1", "dpo")
+    links = [first, add_link(base, tmp_path / "chain", [first], "sft", "sft", tower=True)]
+    WRITE[form](base, links, tmp_path / "out", card(facts(base, links), form))
+    trained = chain.load(base, links).model.state_dict()
+    assert same(as_the_card_says(tmp_path / "out", base)[0], trained)
+    if form == "merged":
+        assert same(video_llms.load(tmp_path / "out").model, trained)
 
 
 def test_exported_adapters_are_a_chain_that_the_studio_reads_too(base: Path, links: list[Link], tmp_path: Path) -> None:
