@@ -95,7 +95,7 @@ def _of_clone(source: Source) -> None:
         changed = st.session_state.get("clone_sft_weight")
         if changed is not None:
             st.badge(f"SFT term {changed:g}", icon=":material/healing:", color="green")
-        if st.button("Start from a preset instead", type="tertiary"):
+        if st.button("Take a preset instead", type="tertiary"):
             forget_clone()
             st.rerun()
 
