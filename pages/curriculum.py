@@ -76,8 +76,7 @@ def _order(axis: str, refs: list[PairRef], frozen: dict[int, DatasetCard]) -> No
     sources = {0: "the pairs above, with these levels"} if refs else {}
     sources |= {number: f"version {v.name} {v.number}" for number, v in frozen.items()}
     left, right = st.columns(2, gap="large", vertical_alignment="bottom")
-    chosen = left.selectbox("Pairs to put in order", list(sources), format_func=lambda n: escaped(sources[n]),
-                            key="order_of")  # fmt: skip
+    chosen = left.selectbox("Pairs to put in order", list(sources), format_func=sources.__getitem__, key="order_of")
     if chosen:
         axis = str(frozen[chosen].criteria.get("level_axis"))
         with state.database().reading() as session:
@@ -86,7 +85,8 @@ def _order(axis: str, refs: list[PairRef], frozen: dict[int, DatasetCard]) -> No
         share, seed = st.session_state.get("freeze_share", HELD_OUT), st.session_state.get("freeze_seed", 0)
         held_out = datasets.held_out({pair.video_key for pair in refs}, share / 100, seed)
         refs = [pair for pair in refs if pair.video_key not in held_out]
-        right.caption(f"Without the {len(held_out):,} videos that would be held out ({share} %, below).")
+        videos = "video" if len(held_out) == 1 else "videos"
+        right.caption(f"Without the {len(held_out):,} {videos} that would be held out ({share:d} %, below).")
     training_order.section(refs, charts.level_names(axis))
 
 

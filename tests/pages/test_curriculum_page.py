@@ -104,7 +104,7 @@ def test_a_moved_threshold_is_planned_at_once_and_nothing_is_stored(filled):
 
 def test_held_out_videos_are_not_planned_and_the_slider_below_moves_them(filled):
     app = choose(opened("curriculum"), "mixed")
-    assert "Without the 1 videos that would be held out (20 %, below)" in texts(app)
+    assert "Without the 1 video that would be held out (20 %, below)" in texts(app)
     fewer = stages(app)["pairs"].sum()
     app.slider(key="freeze_share").set_value(0).run()
     assert stages(app)["pairs"].sum() > fewer
