@@ -122,11 +122,15 @@ def _item(evaluation_id: int, item: ItemScore) -> dict[str, Any]:
 def measured(session: Session, model_id: int, run_id: int | None, moment: str, settings: Mapping[str, Any]) -> set[str]:
     """The benchmarks that have figures for this model at this moment with these settings."""
     e = EvaluationRow
-    query = select(e.benchmark).distinct().where(
-        func.coalesce(e.run_id, 0) == (run_id or 0),
-        e.model_id == model_id,
-        e.moment == moment,
-        e.settings_sha256 == config_sha256(dict(settings)),
+    query = (
+        select(e.benchmark)
+        .distinct()
+        .where(
+            func.coalesce(e.run_id, 0) == (run_id or 0),
+            e.model_id == model_id,
+            e.moment == moment,
+            e.settings_sha256 == config_sha256(dict(settings)),
+        )
     )
     return set(session.execute(query).scalars())
 

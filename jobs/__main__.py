@@ -151,6 +151,7 @@ def _train(add: Commands) -> None:
     made.add_argument("--sft-set", type=int, metavar="ID", help="for phases of SFT (default: the drawn world's)")
     made.add_argument("--skip-small", action="store_true", help="leave out levels with fewer pairs than one step")
     made.add_argument("--smaller-step", action="store_true", help="or take smaller steps where a level is small")
+    made.add_argument("--ranks", type=int, default=1, metavar="N", help="processes that train together, one a GPU")
     made.add_argument("--name", default="", help="what the run is called")
     made.add_argument("--seed", type=int, help="of everything that is drawn (default: 0)")
     _set(made, "any number of the run")

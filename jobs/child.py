@@ -6,6 +6,7 @@ loses the lease writes nothing more and ends with all its processes.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -141,6 +142,8 @@ def run(args: Namespace) -> int:
     home = Home.from_environment()
     heartbeat = Heartbeat(home, ticket, Rhythm.from_environment())
     database = Database.open(home.database, fence=ticket.fence)
+    if int(os.environ.get("RANK", "0")):
+        return _follower(database, ticket, home)
     try:
         with database.session() as session:
             me, log = os.getpid(), worker.log_path(home, ticket.job_id, ticket.attempt).relative_to(home.root)
@@ -174,6 +177,25 @@ def _attempt(database: Database, ticket: Ticket, home: Home, heartbeat: Heartbea
         with database.session() as session:
             jobs.fail(session, ticket.job_id, ticket.token, error_class, text)
         return CANCELLED if error_class == "cancelled" else FAILED
+
+
+def _follower(database: Database, ticket: Ticket, home: Home) -> int:
+    """A rank beside the first: it computes, and writes only what ended it. Being stopped is the first one's to tell."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # The first rank hears it too, and all stop together at the end of its step.
+        signal.signal(number, lambda *_: None)
+    try:
+        job = _job(database, ticket, home)
+        tasks.load(job.kind)(database, job, Report(database, ticket))
+        return SUCCEEDED
+    except Cancelled:
+        return CANCELLED
+    except Exception as error:  # the other edge of the same attempt
+        traceback.print_exc()
+        error_class, text = told(error)
+        with contextlib.suppress(LeaseLost), database.session() as session:
+            jobs.fail(session, ticket.job_id, ticket.token, error_class, text)
+        return FAILED
 
 
 def told(error: Exception) -> tuple[str, str]:

@@ -88,6 +88,7 @@ def train(args: Namespace) -> int:
         name=args.name,
         skip_small=args.skip_small,
         smaller_step=args.smaller_step,
+        ranks=args.ranks,
     )
     print(f"run {run_id}", flush=True)
     with studio.database.reading() as session:

@@ -45,7 +45,7 @@ def resume_run(database: Database, person: Person, run_id: int) -> int:
         run = runs.get(session, run_id)
         if run.state == "succeeded":
             raise TempoError(f"Run {run_id} is done. Start a new run to train again.")
-        job_id = enqueue_in(session, payloads.TrainPayload(run_id), person)
+        job_id = enqueue_in(session, payloads.TrainPayload(run_id, int(run.env.get("ranks", 1))), person)
         runs.attach_job(session, run_id, job_id)
     return job_id
 

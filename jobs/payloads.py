@@ -97,6 +97,11 @@ class TrainPayload:
     """Train the run whose row holds everything else; the same job resumes it."""
 
     run_id: int
+    ranks: int = 1
+    """Processes that train together, one a GPU; torchrun starts them."""
+
+    def __post_init__(self) -> None:
+        _at_least("ranks", self.ranks, 1)
 
 
 @dataclass(frozen=True, slots=True)

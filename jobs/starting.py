@@ -70,10 +70,12 @@ def start_run(
     name: str = "",
     skip_small: bool = False,
     smaller_step: bool = False,
+    ranks: int = 1,
 ) -> int:
     """Queue a run and return its id.
 
     Args:
+        ranks: Processes that train together, one a GPU.
         sft_set_id: None takes the drawn world's own examples where the recipe has an SFT phase.
         skip_small, smaller_step: What the user allows where a level has too few pairs.
 
@@ -99,9 +101,9 @@ def start_run(
             dataset_version_id=version_id,
             sft_set_id=sft_set_id,
             code_version=_code_version(),
-            env=_environment() | {"skip_small": skip_small, "smaller_step": smaller_step},
+            env=_environment() | {"skip_small": skip_small, "smaller_step": smaller_step, "ranks": ranks},
         )
-        runs.attach_job(session, run_id, launch.enqueue_in(session, TrainPayload(run_id), person))
+        runs.attach_job(session, run_id, launch.enqueue_in(session, TrainPayload(run_id, ranks), person))
     return run_id
 
 

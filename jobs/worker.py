@@ -156,13 +156,13 @@ class Worker:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "jobs", "run", str(job.id)],
+                _command(job),
                 cwd=ROOT,
                 env=os.environ
                 | {processes.TICKET: f"{job.id}.{job.attempt}.{job.token}", processes.HOME: str(self.home.root)}
                 # Notices of the libraries to each other would fill the log that people read.
                 | {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore::FutureWarning"}
-                | _devices(slot),
+                | _devices(slot, _ranks(job)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -212,12 +212,33 @@ def work(_: Namespace) -> int:
     return Worker(home, Database.open(home.database, busy_ms=_BUSY_MS), Rhythm.from_environment()).run()
 
 
-def _devices(slot: str) -> dict[str, str]:
-    """Which devices a job sees. With one GPU slot the environment stays as the user set it."""
+def _ranks(job: Job) -> int:
+    return int(job.payload.get("ranks", 1))
+
+
+def _command(job: Job) -> list[str]:
+    """What runs the attempt; several ranks are started, and ended together, by torchrun."""
+    attempt = ["-m", "jobs", "run", str(job.id)]
+    if _ranks(job) == 1:
+        return [sys.executable, *attempt]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={_ranks(job)}"]
+    return [sys.executable, *launcher, *attempt]
+
+
+def _devices(slot: str, n_ranks: int = 1) -> dict[str, str]:
+    """Which devices a job sees: none in a CPU slot, its own where each GPU is a slot, else what the user lets it see.
+
+    One process sees one GPU: with several, the trainers refuse to start.
+    """
     kind, _, number = slot.partition(":")
     if kind == "cpu":
         return {"CUDA_VISIBLE_DEVICES": ""}
-    return {"CUDA_VISIBLE_DEVICES": number} if sum(name.startswith("gpu") for name in slots()) > 1 else {}
+    if sum(name.startswith("gpu") for name in slots()) > 1:
+        return {"CUDA_VISIBLE_DEVICES": number}
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if n_ranks > 1 or seen == "":
+        return {}
+    return {"CUDA_VISIBLE_DEVICES": seen.split(",")[0] if seen else number}
 
 
 def _killed(exit_code: int | None) -> str:

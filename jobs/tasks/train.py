@@ -49,13 +49,13 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     long_side, too_long = _measured(base, pairs, card)
     trainable = [pair_ref(pair) for pair_id, pair in pairs.items() if pair_id not in too_long]
     plan = training_plan(trainable, card.config, **_mercy(card)) if pairs else NO_PAIRS
-    recorded = _Recorded(database, report, card.id, job.attempt, job.home)
+    events = _events(database, report, card, job)
     if _rank() == 0:
         with database.session() as session:
             runs.store_plan(session, card.id, plan.planned, plan.sha256)
             run_notes.leave_out(session, card.id, too_long, len(pairs))
         for text in plan.notes:
-            recorded.note(text, "plan")
+            events.note(text, "plan")
     pictures = Pictures(job.home.cache, long_side)
     trained = importlib.import_module("tempo_core.training.recipe").train(
         base=base,
@@ -66,7 +66,8 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
         folder=folder_of(job.home, card.id),
         pictures=pictures.get,
         cache=job.home.cache,
-        events=_Recorded(database, report, card.id, job.attempt, job.home, _event_files(job.home, card.id)),
+        events=events,
+        save_memory=job.n_oom > 0,
     )
     return {"run_id": card.id, "stages": [link.name for link in trained.chain], "too_long": len(too_long)}
 
@@ -93,10 +94,12 @@ def _measured(base: Path, pairs: Mapping[int, PreferencePair], card: RunCard) ->
     return llm.long_side, rows.too_long(pairs.values(), llm, card.config.max_tokens)
 
 
-def _event_files(home: Home, run_id: int) -> Any:
-    return importlib.import_module("tempo_core.training.tensorboard").EventFiles(
-        folder_of(home, run_id) / "tensorboard"
-    )
+def _events(database: Database, report: Report, card: RunCard, job: JobRef) -> Any:
+    if _rank():
+        return importlib.import_module("tempo_core.training.report").Mute()
+    curves = importlib.import_module("tempo_core.training.tensorboard")
+    files = curves.EventFiles(folder_of(job.home, card.id) / "tensorboard")
+    return _Recorded(database, report, card.id, job.attempt, job.home, files)
 
 
 def _mercy(card: RunCard) -> dict[str, bool]:

@@ -175,7 +175,8 @@ def log_probs(model: Any, rows: Sequence[Row], videos: VideoStore, per_forward: 
         inputs = send_to_device(collator.batch(chosen), device)
         inputs.pop("separate")
         labels = inputs["input_ids"].masked_fill(inputs.pop("completion_mask") == 0, -100)
-        with torch.no_grad():
+        rounded = torch.autocast(device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16)
+        with torch.no_grad(), rounded:
             yield chosen, model(**inputs, labels=labels, fused_lm_head=True, use_cache=False).log_probs
 
 

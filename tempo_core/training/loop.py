@@ -22,7 +22,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from tempo_core.errors import DatasetDrift, Diverged, ModelRefused, VideoLost
 from tempo_core.recipes import Phase, RunConfig
-from tempo_core.training import chain, sealed
+from tempo_core.training import chain, ranks, sealed
 from tempo_core.training.report import Events, StepLog
 from tempo_core.training.rows import Collator, Row
 from tempo_core.training.videos import VideoStore
@@ -78,7 +78,7 @@ def arguments(kind: Any, at: Workplace, **more: Any) -> Any:
     return kind(
         output_dir=str(at.checkpoints),
         per_device_train_batch_size=stage.rows_per_forward,
-        gradient_accumulation_steps=stage.rows_per_step // stage.rows_per_forward,
+        gradient_accumulation_steps=stage.rows_per_step // (stage.rows_per_forward * ranks.size()),
         num_train_epochs=1,
         learning_rate=stage.lr,
         lr_scheduler_type=config.lr_scheduler,
@@ -186,8 +186,8 @@ class StageTrainer:
             )
 
     def say_scores(self) -> None:
-        """Tell how the pairs trained since the last time were ranked before the stage."""
-        if scores := self.steps.take_scores():
+        """Tell how the pairs trained since the last time were ranked before the stage. All ranks must."""
+        if scores := ranks.gathered(self.steps.take_scores()):
             self.events.pair_scores("before", scores)
 
     def check_finite(self, loss: Tensor) -> None:
@@ -220,6 +220,7 @@ class StageTrainer:
             return
         n_encoded, n_asked = self.videos.take_counts()
         self.steps.add_share("cache/feature_hits", n_asked - n_encoded, n_asked)
+        self.steps.gather()
         values = self.steps.metrics(self.step)
         if trainer.state.global_step == 1 and self.canary is not None:
             values.append(Metric("canary/moved", self.step, self.canary))
@@ -232,19 +233,30 @@ class StageTrainer:
         self.check_weights()
         weights = {name: weight.detach().cpu().contiguous() for name, weight in self._parameters().items()}
 
+        # Each rank draws its own random numbers and keeps their state in a file of its own.
+        states = self.checkpoints / f"{sealed.UNFINISHED}random"
+        ranks.first(lambda: states.mkdir(exist_ok=True))
+        trainer._save_rng_state(str(states))
+        ranks.wait()
+
         def fill(folder: Path) -> None:
             save_file(weights, folder / WEIGHTS)
             trainer._save_optimizer_and_scheduler(str(folder))
-            trainer._save_rng_state(str(folder))
+            for file in states.iterdir():
+                file.rename(folder / file.name)
             trainer.state.save_to_json(str(folder / "trainer_state.json"))
 
+        def seal() -> None:
+            about = {"step": self.step, "stage": self.stage.ordinal, "stage_sha256": self.stage.sha256}
+            path = _free_name(self.checkpoints, self.step)
+            n_bytes = 3 * sum(weight.numel() * weight.element_size() for weight in weights.values())
+            manifest_sha256 = sealed.write(path, fill, {**about, "ranks": ranks.size()}, n_bytes=n_bytes)
+            states.rmdir()
+            self.events.checkpoint(self.step, self.stage.ordinal, path, manifest_sha256)
+            _keep_newest(self.checkpoints)
+
         self.say_scores()
-        about = {"step": self.step, "stage": self.stage.ordinal, "stage_sha256": self.stage.sha256}
-        path = _free_name(self.checkpoints, self.step)
-        n_bytes = 3 * sum(weight.numel() * weight.element_size() for weight in weights.values())
-        manifest_sha256 = sealed.write(path, fill, about, n_bytes=n_bytes)
-        self.events.checkpoint(self.step, self.stage.ordinal, path, manifest_sha256)
-        _keep_newest(self.checkpoints)
+        ranks.first(seal)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         found = load_file(Path(resume_from_checkpoint) / WEIGHTS)
@@ -266,7 +278,7 @@ class _StepEnd(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         trainer = self._trainer
         done = state.global_step >= trainer.stage.n_steps
-        if trainer.events.should_stop():
+        if ranks.anyone(trainer.events.should_stop()):
             trainer.stopped = control.should_save = control.should_training_stop = True
         elif trainer.step % trainer.config.checkpoint_every == 0 and not done:
             control.should_save = True
@@ -292,6 +304,12 @@ def newest(checkpoints: Path, ordinal: int, stage_sha256: str) -> tuple[Path, in
         if sealed_checkpoint and sealed_checkpoint[0]["stage"] == ordinal:
             if sealed_checkpoint[0]["stage_sha256"] != stage_sha256:
                 raise drift(path)
+            n_ranks = sealed_checkpoint[0].get("ranks", 1)
+            if n_ranks != ranks.size():
+                raise DatasetDrift(
+                    f"{path} was trained by {n_ranks} processes together, and now there are {ranks.size()}. Resume "
+                    f"with {n_ranks}, or remove the folder to train this stage again from its beginning."
+                )
             found.append((int(sealed_checkpoint[0]["step"]), path.stat().st_mtime_ns, path))
     if not found:
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,16 +17,16 @@ import numpy as np
 import torch
 from trl.trainer.utils import add_fused_lm_head
 
-from tempo_core.errors import Cancelled, TooLong
+from tempo_core.errors import Cancelled, TooFew, TooLong
 from tempo_core.recipes import RunConfig
-from tempo_core.training import backbone, chain, dpo, features, loop, parts, reference, sealed, sft
+from tempo_core.training import backbone, chain, dpo, features, loop, parts, ranks, reference, sealed, sft
 from tempo_core.training.chain import Link
 from tempo_core.training.dpo import References
 from tempo_core.training.features import FeatureCache
 from tempo_core.training.loop import StageRun, Workplace
 from tempo_core.training.parts import Part, Plan
 from tempo_core.training.reference import ReferenceStore
-from tempo_core.training.report import Events
+from tempo_core.training.report import Events, Mute
 from tempo_core.training.rows import Row, TokenCount, example_row, pair_row
 from tempo_core.training.videos import Pictures, VideoStore
 from tempo_core.types import Example, PreferencePair, Progress
@@ -52,6 +52,7 @@ def train(
     pictures: Pictures,
     events: Events,
     cache: Path | None = None,
+    save_memory: bool = False,
     resume: bool = True,
 ) -> Trained:
     """Train a recipe and return its chain of adapters.
@@ -61,6 +62,7 @@ def train(
         examples: The SFT set; may be empty when the recipe has no SFT phase.
         folder: The run's own; `chain/` and `checkpoints/` in it are ours.
         cache: Where features and reference log-probabilities are kept for other runs too; None: in `folder`.
+        save_memory: An attempt before this one ran out of memory: take less for the same steps.
         resume: Go on where the folder says; False begins again and removes what is there.
 
     Raises:
@@ -70,8 +72,13 @@ def train(
         Diverged: The loss or a weight is no longer finite; the last good checkpoint is kept.
         Cancelled: `events.should_stop()`; a checkpoint is kept.
     """
+    ranks.begin()
+    if ranks.rank():
+        events = Mute()
     planned = parts.of_run(plan, pairs, examples, config, checkpoints.fingerprint(base))
     run = _Run(planned, base, pairs, examples, config, folder, cache or folder / "cache", pictures, events)
+    if save_memory:
+        run.save_memory()
     links = run.begin(resume)
     for part in planned:
         if part.ordinal > len(links):
@@ -80,7 +87,7 @@ def train(
         if part is run.last_dpo:
             run.score(links[: part.ordinal])
             _free()
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    ranks.first(lambda: shutil.rmtree(run.checkpoints, ignore_errors=True))
     return Trained(tuple(links))
 
 
@@ -102,24 +109,25 @@ class _Run:
         self.parts, self.base, self.pairs, self.examples, self.config = planned, base, pairs, examples, config
         self.pictures, self.events, self.cache = pictures, events, cache
         self.micro_batch, self.gradient_checkpointing = config.micro_batch, config.gradient_checkpointing
-        self.thrifty = ""
-        """What is done to save memory since it ran out, in words."""
         self.n_steps = planned[-1].steps_before + planned[-1].n_steps
         self._checked = False
         self.links, self.checkpoints = folder / "chain", folder / "checkpoints"
         self.scored = folder / "scored"
         self.last_dpo = next((part for part in reversed(planned) if part.phase == "dpo"), None)
 
+    def save_memory(self) -> None:
+        """One step down: activations computed again instead of kept; where they are already, half the micro-batch."""
+        if not self.gradient_checkpointing:
+            self.gradient_checkpointing = True
+            done = "activations are computed again instead of kept (gradient checkpointing)"
+        else:
+            self.micro_batch = max(1, self.micro_batch // 2)
+            done = f"{self.micro_batch} pairs go through the model at a time"
+        self.events.note(f"The attempt before ran out of memory. Now {done}; the steps are the same.", "memory")
+
     def begin(self, resume: bool) -> list[Link]:
         """Find what is finished, and say from which step the run goes on."""
-        if not resume:
-            self.scored.unlink(missing_ok=True)
-        for place in (self.links, self.checkpoints):
-            if not resume:
-                shutil.rmtree(place, ignore_errors=True)
-            place.mkdir(parents=True, exist_ok=True)
-            sealed.sweep(place)
-        done = self._finished()
+        done = ranks.first(lambda: self._tidy(resume))
         going_on = self.parts[len(done)] if len(done) < len(self.parts) else None
         checkpoint = loop.newest(self.checkpoints, going_on.ordinal, going_on.sha256) if going_on else None
         step = checkpoint[1] if checkpoint else going_on.steps_before if going_on else self.n_steps
@@ -129,6 +137,17 @@ class _Run:
             self._say_started(part)
             self.events.stage_ended(part.ordinal, link)
         return done
+
+    def _tidy(self, resume: bool) -> list[Link]:
+        """Remove what is not to be continued; the links that are finished."""
+        if not resume:
+            self.scored.unlink(missing_ok=True)
+        for place in (self.links, self.checkpoints):
+            if not resume:
+                shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True, exist_ok=True)
+            sealed.sweep(place)
+        return self._finished()
 
     def _finished(self) -> list[Link]:
         found = chain.read(self.links)
@@ -142,27 +161,7 @@ class _Run:
         return [link for link, _ in found[: len(self.parts)]]
 
     def stage(self, part: Part, before: Sequence[Link]) -> Link:
-        """Train one stage and seal its link; without memory for it, once more with less."""
-        try:
-            return self._stage(part, before)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            if self.thrifty or not self._save_memory():
-                raise
-            self.events.note(f"Out of memory in stage {part.name} ({_first_line(error)}). {self.thrifty}")
-        _free()
-        return self._stage(part, before)
-
-    def _save_memory(self) -> bool:
-        """Take less memory for the same steps; False if there is nothing left to save."""
-        if not self.gradient_checkpointing:
-            self.gradient_checkpointing = True
-            self.thrifty = "From here on activations are computed again instead of kept (gradient checkpointing)."
-        elif self.micro_batch > 1:
-            self.micro_batch //= 2
-            self.thrifty = f"From here on {self.micro_batch} pairs go through the model at a time."
-        return bool(self.thrifty)
-
-    def _stage(self, part: Part, before: Sequence[Link]) -> Link:
+        """Train one stage and seal its link."""
         compared = self._compared_with(part, before)
         if len(compared) < len(before):
             self._fill_references(part, compared)
@@ -195,16 +194,20 @@ class _Run:
             "stage_sha256": part.sha256,
             "last_step": part.steps_before + part.n_steps,
         }
-        tower = at.stage.trains_tower
-        link = chain.save(self.links, part.ordinal, part.name, part.phase, at.llm, trainer.peft, about, tower)
-        self.events.stage_ended(part.ordinal, link)
-        for path in self.checkpoints.glob("step-*"):
-            shutil.rmtree(path)
-        return link
+
+        def seal() -> Link:
+            tower = at.stage.trains_tower
+            link = chain.save(self.links, part.ordinal, part.name, part.phase, at.llm, trainer.peft, about, tower)
+            self.events.stage_ended(part.ordinal, link)
+            for path in self.checkpoints.glob("step-*"):
+                shutil.rmtree(path)
+            return link
+
+        return ranks.first(seal)
 
     def score(self, links: Sequence[Link]) -> None:
         """Once, after the last DPO stage: how the model ranks all trained pairs now."""
-        if self.scored.exists():
+        if ranks.first(self.scored.exists):
             return
         llm = self._load(links)
         add_fused_lm_head(llm.model)
@@ -213,13 +216,24 @@ class _Run:
         rows = {row.row_id: row for other in self.parts if other.phase == "dpo" for row in self._rows(other, llm)}
         videos = self._videos(part, llm, frozen_tower=True)
         done = 0
-        for batch in dpo.scores(dpo.log_probs(llm.model, list(rows.values()), videos, self.micro_batch)):
-            self.events.pair_scores("final", batch)
-            done += len(batch)
+        for share in self._shares(list(rows.values())):
+            scores = [s for some in dpo.scores(dpo.log_probs(llm.model, share, videos, self.micro_batch)) for s in some]
+            found = ranks.gathered(scores)
+            self.events.pair_scores("final", found)
+            done += len(found)
             self.events.progress(Progress(step, self.n_steps, f"scored {done} of {len(rows)} pairs"))
-            if self.events.should_stop():
+            if ranks.anyone(self.events.should_stop()):
                 raise Cancelled(f"Stopped after step {step} of {self.n_steps}, while scoring pairs. Resume goes on.")
-        self.scored.touch()
+        ranks.first(self.scored.touch)
+
+    def _shares(self, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+        """This rank's rows in turns, equally many turns on every rank; rows of one video stay together."""
+        together = sorted(rows, key=lambda row: (row.video.sha256, row.prompt))
+        n = 8 * self.micro_batch
+        turns = [together[start : start + n] for start in range(0, len(together), n)]
+        for start in range(0, len(turns), ranks.size()):
+            place = start + ranks.rank()
+            yield turns[place] if place < len(turns) else ()
 
     def _compared_with(self, part: Part, before: Sequence[Link]) -> Sequence[Link]:
         """The links of the model that is the reference of a stage: all before it, or those before the first DPO."""
@@ -236,9 +250,11 @@ class _Run:
         references = References(self._reference_store(llm, compared), videos)
         rows = {row.row_id: row for row in self._rows(part, llm)}
         lacking = [row for row in rows.values() if references.of([row]) is None]
-        for some, values in dpo.log_probs(llm.model, lacking, videos, self.micro_batch):
-            references.keep(some, values)
+        for share in self._shares(lacking):
+            for some, values in dpo.log_probs(llm.model, share, videos, self.micro_batch):
+                references.keep(some, values)
         references.store.flush()
+        ranks.wait()
         del llm
         _free()
 
@@ -267,11 +283,15 @@ class _Run:
     def _stage_run(self, part: Part, llm: HFVideoLLM) -> StageRun:
         config, is_sft = self.config, part.phase == "sft"
         most = 2 * self.micro_batch if is_sft else self.micro_batch
-        rows_per_forward = loop.largest_divisor(part.rows_per_step, most)
-        if rows_per_forward < min(most, part.rows_per_step):
-            self.events.note(
-                f"{rows_per_forward} rows go through the model at a time: {most} do not divide {part.rows_per_step}."
+        of_rank = part.rows_per_step // ranks.size()
+        if of_rank * ranks.size() != part.rows_per_step:
+            raise TooFew(
+                f"A step of stage {part.name} has {part.rows_per_step} rows, which {ranks.size()} processes cannot "
+                "share equally. Take a multiple of their number for a step, or fewer processes."
             )
+        rows_per_forward = loop.largest_divisor(of_rank, most)
+        if rows_per_forward < min(most, of_rank):
+            self.events.note(f"{rows_per_forward} rows go through the model at a time: {most} do not divide {of_rank}.")
         return StageRun(
             ordinal=part.ordinal,
             name=part.name,
@@ -313,10 +333,6 @@ class _Run:
         first, last = part.steps_before + 1, part.steps_before + part.n_steps
         self.events.stage_started(part.ordinal, part.name, part.phase, len(part.order), first, last)
         self.events.progress(Progress(part.steps_before, self.n_steps, f"{part.phase} {part.name}"))
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _seed(seed: int, ordinal: int) -> int:

@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Literal, Protocol, TypeVar
 
 from tempo_core.recipes import Phase
+from tempo_core.training import ranks
 from tempo_core.training.chain import Link
 from tempo_core.types import Metric, Progress, level_key
 
@@ -41,7 +42,7 @@ class Events(Protocol):
     def resumed(self, step: int) -> None:
         """Training goes on after this step (0: from the beginning); rows of metrics beyond it must go."""
 
-    def note(self, text: str) -> None: ...
+    def note(self, text: str, kind: str = "note") -> None: ...
 
     def pair_scores(self, moment: Literal["before", "final"], scores: Sequence[PairScore]) -> None:
         """`before`: by the model with which a pair's stage began, before each checkpoint and at the end of a stage.
@@ -123,6 +124,31 @@ class AnswerValues:
     sft_loss: float
 
 
+class Mute:
+    """What the ranks beside the first say."""
+
+    def metrics(self, values: Sequence[Metric]) -> None: ...
+
+    def stage_started(
+        self, ordinal: int, name: str, phase: Phase, n_pairs: int, first_step: int, last_step: int
+    ) -> None: ...
+
+    def stage_ended(self, ordinal: int, link: Link) -> None: ...
+
+    def checkpoint(self, step: int, stage: int, path: Path, manifest_sha256: str) -> None: ...
+
+    def progress(self, progress: Progress) -> None: ...
+
+    def should_stop(self) -> bool:
+        return False
+
+    def resumed(self, step: int) -> None: ...
+
+    def note(self, text: str, kind: str = "note") -> None: ...
+
+    def pair_scores(self, moment: Literal["before", "final"], scores: Sequence[PairScore]) -> None: ...
+
+
 Leveled = TypeVar("Leveled", PairValues, AnswerValues)
 PER_LEVEL = ("loss", "margin", "accuracy", "reward_chosen", "reward_rejected", "accuracy_per_token", "longer_wins")
 
@@ -157,6 +183,17 @@ class StepLog:
         so_far = self._shares.setdefault(key, [0, 0])
         so_far[0] += n
         so_far[1] += of
+
+    def gather(self) -> None:
+        """Take over the other ranks' values: means are over pairs, and never over means of ranks."""
+        self._pairs = ranks.gathered(self._pairs)
+        self._answers = ranks.gathered(self._answers)
+        counts = ranks.gathered([(self._tokens, self._separate, self._shares)])
+        self._tokens, self._separate = sum(c[0] for c in counts), sum(c[1] for c in counts)
+        self._shares = {
+            key: [sum(shares[key][i] for *_, shares in counts if key in shares) for i in range(2)]
+            for key in sorted({key for *_, shares in counts for key in shares})
+        }
 
     def metrics(self, step: int) -> list[Metric]:
         """The step's metrics; empties the log."""

@@ -151,7 +151,7 @@ class Heard:
         self.step = step
         self.values = {key: value for key, value in self.values.items() if key[1] <= step}
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, kind: str = "note") -> None:
         self.notes.append(text)
 
     def pair_scores(self, moment: str, scores: Sequence[PairScore]) -> None:
