@@ -171,7 +171,7 @@ def _attempt(database: Database, ticket: Ticket, home: Home, heartbeat: Heartbea
     except LeaseLost:
         raise
     except Exception as error:  # one of the two edges: a fault of any kind is kept with the job
-        traceback.print_exc()
+        _print(error)
         error_class, text = told(error)
         heartbeat.end()
         with database.session() as session:
@@ -191,11 +191,19 @@ def _follower(database: Database, ticket: Ticket, home: Home) -> int:
     except Cancelled:
         return CANCELLED
     except Exception as error:  # the other edge of the same attempt
-        traceback.print_exc()
+        _print(error)
         error_class, text = told(error)
         with contextlib.suppress(LeaseLost), database.session() as session:
             jobs.fail(session, ticket.job_id, ticket.token, error_class, text)
         return FAILED
+
+
+def _print(error: Exception) -> None:
+    """Into the log: what a person should read, and for a fault of ours where it happened."""
+    if isinstance(error, TempoError):
+        print(error, file=sys.stderr, flush=True)
+    else:
+        traceback.print_exc()
 
 
 def told(error: Exception) -> tuple[str, str]:
