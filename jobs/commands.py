@@ -6,6 +6,7 @@ which cancels the job that is waited for.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 import uuid
@@ -247,12 +248,22 @@ def _read(name: str, value: str, default: Any) -> Any:
         if value not in ("true", "false"):
             raise TempoError(f"--set {name}={value}: say true or false.")
         return value == "true"
-    if isinstance(default, str) or (default is None and not value.isdigit()):
+    if isinstance(default, str):
         return value
     try:
+        if default is None:
+            return _unset(value)
         return float(value) if isinstance(default, float) else int(value)
     except ValueError:
         raise TempoError(f"--set {name}={value}: {value!r} is no number.") from None
+
+
+def _unset(value: str) -> int | float | str:
+    """A setting that has no value yet tells no type: a number if it reads as one."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(value)
+    return value
 
 
 def _newest_version(studio: Studio, config: RunConfig) -> int | None:

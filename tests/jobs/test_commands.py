@@ -139,6 +139,9 @@ def test_two_starts_of_the_worker_leave_one_that_leads(shell):
 def test_settings_take_the_type_of_what_they_change():
     assert commands.changed(Richness(), ["min_clips=3", "max_shot_s=20"]) == {"min_clips": 3, "max_shot_s": 20.0}
     assert commands.changed(PRESETS["paper"], ["gradient_checkpointing=false"]) == {"gradient_checkpointing": False}
+    assert commands.changed(PRESETS["paper"], ["ld_alpha=0.5", "positions=hf", "sft_steps=7"]) == {
+        "ld_alpha": 0.5, "positions": "hf", "sft_steps": 7,
+    }  # fmt: skip
     with pytest.raises(TempoError, match="detector"):
         commands.changed(Richness(), ["detector=mine"])
 
