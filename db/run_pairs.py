@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from db.tables import PairRow, PairScoreRow, PlannedPairRow, RunStageRow, VideoRow
@@ -88,27 +88,28 @@ def suspects(
 ) -> tuple[TrainedPair, ...]:
     """The worst first; the next page begins after `key_of` the last line. `levels` holds None for imported pairs."""
     final, before = aliased(PairScoreRow, name="final"), aliased(PairScoreRow, name="before")
-    levels_of = _levels(run_id)
     query = (
-        select(PairRow.id, levels_of.c.level, *_ABOUT, before.margin, final.margin)
+        select(PairRow.id, *_ABOUT, before.margin, final.margin)
         .select_from(final)
         .outerjoin(before, and_(before.run_id == run_id, before.moment == BEFORE, before.pair_id == final.pair_id))
         .join(PairRow, PairRow.id == final.pair_id)
         .join(VideoRow, VideoRow.id == PairRow.video_id)
-        .outerjoin(levels_of, levels_of.c.pair_id == final.pair_id)
-        .where(final.run_id == run_id, final.moment == FINAL, _suspect(final, before))
+        .where(final.run_id == run_id, final.moment == FINAL, or_(final.margin < 0, final.margin < before.margin))
         .order_by(final.margin, final.pair_id)
         .limit(limit)
     )
     if kinds:
         query = query.where(PairRow.kind.in_(list(kinds)))
     if levels:
-        known = levels_of.c.level.in_([level for level in levels if level is not None])
-        query = query.where(or_(known, levels_of.c.level.is_(None)) if None in levels else known)
+        query = query.where(final.pair_id.in_(_of_levels(run_id, levels)))
     if after is not None:
         margin, pair_id = after
-        query = query.where(or_(final.margin > margin, and_(final.margin == margin, final.pair_id > pair_id)))
-    return tuple(TrainedPair(*row) for row in session.execute(query))
+        # The first condition is what the index can begin at.
+        query = query.where(final.margin >= margin, or_(final.margin > margin, final.pair_id > pair_id))
+    rows = session.execute(query).all()
+    # Looked up for the lines of the page only: the plan is as long as the run.
+    level_of = _levels(session, run_id, [row[0] for row in rows])
+    return tuple(TrainedPair(row[0], level_of.get(row[0]), *row[1:]) for row in rows)
 
 
 def key_of(line: TrainedPair) -> tuple[float, int]:
@@ -140,16 +141,16 @@ def levels_trained(session: Session, run_id: int) -> tuple[int | None, ...]:
 _ABOUT: tuple[Any, ...] = (PairRow.kind, PairRow.magnitude, PairRow.status, VideoRow.name)
 
 
-def _suspect(final: Any, before: Any) -> ColumnElement[bool]:
-    fell: ColumnElement[bool] = or_(final.margin < 0, final.margin < before.margin)
-    return fell
-
-
-def _levels(run_id: int) -> Any:
-    """The level of each planned pair; a pair of several epochs counts once."""
+def _of_levels(run_id: int, levels: Sequence[int | None]) -> Select[Any]:
     p = PlannedPairRow
-    query = select(p.pair_id, func.max(p.level).label("level")).where(p.run_id == run_id)
-    return query.group_by(p.pair_id).subquery()
+    known = p.level.in_([level for level in levels if level is not None])
+    return select(p.pair_id).where(p.run_id == run_id, or_(known, p.level.is_(None)) if None in levels else known)
+
+
+def _levels(session: Session, run_id: int, pair_ids: Sequence[int]) -> dict[int, int | None]:
+    p = PlannedPairRow
+    query = select(p.pair_id, p.level).where(p.run_id == run_id, p.pair_id.in_(pair_ids)).distinct()
+    return {pair_id: level for pair_id, level in session.execute(query)}
 
 
 def _described(run_id: int, pair_id: Any, level: Any) -> Select[Any]:
