@@ -46,7 +46,7 @@ def _news() -> None:
 
 def _notice(ended: Ended) -> None:
     st.markdown(
-        f"{ICONS[ended.state]} **Run {ended.run_id}** ({escaped(words.recipe(ended.recipe))}) {WORDS[ended.state]}"
+        f"{ICONS[ended.state]} **Run {ended.run_id:d}** ({escaped(words.recipe(ended.recipe))}) {WORDS[ended.state]}"
     )
     if ended.error and ended.state != "succeeded":
         st.caption(escaped(ended.error, longest=240))
@@ -67,4 +67,4 @@ def _toast(ended: Ended) -> None:
     name = f"{ended.run_id}:{ended.ended_ms}"
     if name not in told:
         told.append(name)
-        st.toast(f"Run {ended.run_id} {WORDS[ended.state]}", icon=":material/notifications:")
+        st.toast(f"Run {ended.run_id:d} {WORDS[ended.state]}", icon=":material/notifications:")

@@ -122,11 +122,8 @@ def ways(found: Sequence[TrainedPair]) -> None:
     """Links to exactly these pairs, in this order."""
     query = {"ids": ",".join(f"{pair.id}" for pair in found)}
     st.page_link("pages/pairs.py", label="Open in Pairs", icon=":material/table_rows:", query_params=query)
-    st.page_link("pages/review.py", label=_review(len(found)), icon=":material/compare:", query_params=query)
-
-
-def _review(n: int) -> str:
-    return "Review this pair" if n == 1 else f"Review these {n:,}"
+    review = "Review this pair" if len(found) == 1 else f"Review these {len(found):,}"
+    st.page_link("pages/review.py", label=review, icon=":material/compare:", query_params=query)
 
 
 def table(found: Sequence[TrainedPair], key: str) -> None:

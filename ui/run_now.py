@@ -62,7 +62,7 @@ def _head(look: Look) -> None:
         doing = "stopping after this step" if job.cancel_requested else job.progress_text or "starting"
         middle.progress(min(1.0, max(0.0, job.progress or 0.0)), escaped(doing))
         if run.state == "running":
-            middle.caption(pace(look))
+            middle.caption(escaped(pace(look)))
     elif run.state in ("failed", "cancelled"):
         middle.text(run.error or (job.error if job else "") or "")
 
@@ -112,7 +112,7 @@ def _strip(look: Look) -> None:
         for stage in look.stages:
             with st.container(border=True, width=200, gap=None):
                 st.markdown(f"**{escaped(_named(look, stage))}**")
-                st.markdown(_state(look, stage))
+                st.markdown(STAGES[_state(look, stage)])
                 st.caption(escaped(_extent(look, stage) + (f". {stage.reason}" if stage.reason else "")))
 
 
@@ -126,7 +126,7 @@ def _named(look: Look, stage: StageLine) -> str:
 def _state(look: Look, stage: StageLine) -> str:
     """A stage that was in progress when its run ended is where it will go on."""
     ended = stage.state == "running" and not look.is_open
-    return STAGES[look.run.state if ended and look.run.state in STAGES else stage.state]
+    return look.run.state if ended and look.run.state in STAGES else stage.state
 
 
 def _extent(look: Look, stage: StageLine) -> str:
@@ -169,7 +169,7 @@ def _counters(look: Look) -> None:
         return
     with st.container(horizontal=True, gap="medium"):
         for name, value, about in told:
-            st.markdown(f":gray[{escaped(name)}]  \n**{escaped(value)}**", help=about, width="content")
+            st.markdown(f":gray[{escaped(name)}]  \n**{escaped(value)}**", help=escaped(about), width="content")
 
 
 def counters(look: Look) -> list[tuple[str, str, str]]:

@@ -17,6 +17,7 @@ from tempo_core.errors import TempoError
 from tempo_core.recipes import PACINGS, PRESETS, RECIPES, RunConfig
 from tempo_core.settings import EMBEDDED_MODEL
 from ui import state, words
+from ui.text import escaped
 
 ERROR, SKIP, SMALLER = "is an error", "is left out", "trains one smaller step"
 REFERENCES: Mapping[Literal["reset", "base"], str] = {
@@ -91,7 +92,7 @@ def _cloned() -> Source | None:
 
 def _of_clone(source: Source) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"A copy of **run {st.session_state['clone_of']}**: change what you like.")
+        st.markdown(f"A copy of **run {st.session_state['clone_of']:d}**: change what you like.")
         changed = st.session_state.get("clone_sft_weight")
         if changed is not None:
             st.badge(f"SFT term {changed:g}", icon=":material/healing:", color="green")
@@ -153,7 +154,7 @@ def _settings(config: RunConfig, key: str) -> RunConfig:
 
 
 def _one_of(label: str, words: Mapping[T, str], value: T, key: str) -> T:
-    return st.selectbox(label, list(words), list(words).index(value), format_func=words.__getitem__, key=key)
+    return st.selectbox(escaped(label), list(words), list(words).index(value), format_func=words.__getitem__, key=key)
 
 
 def _of_training(config: RunConfig, key: str) -> RunConfig:

@@ -11,6 +11,7 @@ from db.run_pairs import SuspectCounts
 from ui import run_curves, state, tables
 from ui.facets import KINDS
 from ui.run_look import Look
+from ui.text import escaped
 
 PAGE = 50
 
@@ -19,7 +20,7 @@ def show(look: Look) -> None:
     with state.database().reading() as session:
         counts = run_pairs.count_suspects(session, look.run.id)
         levels = run_pairs.levels_trained(session, look.run.id)
-    st.caption(_told(counts))
+    st.caption(escaped(_told(counts), longest=400))
     if counts.n_wrong + counts.n_fell == 0:
         return
     name = f"suspects{look.run.id}"

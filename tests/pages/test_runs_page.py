@@ -223,3 +223,12 @@ def test_a_notice_can_be_put_away(studio):
     assert "**Run 1**" in texts(app) and "is done" in texts(app) and "**Run 2**" not in texts(app)
     press(app, "Put away")
     assert "**Run 1**" not in texts(front())
+
+
+# ---- the form --------------------------------------------------------------------------------------------------------
+def test_a_recipe_with_sft_lets_one_choose_the_set_and_one_without_does_not(studio):
+    app = opened("runs")
+    widget(app.selectbox, "Recipe").select("dpo_sft").run()
+    assert widget(app.selectbox, "SFT set").options == ["the drawn world's own examples"]
+    widget(app.selectbox, "Recipe").select("dpo").run()
+    assert "SFT set" not in [box.label for box in app.selectbox]
