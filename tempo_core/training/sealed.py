@@ -22,6 +22,9 @@ MANIFEST = "manifest.json"
 UNFINISHED = ".tmp-"
 """What the names of folders begin with that nobody finished."""
 
+NOTHING_BYTES = 1_000_000
+"""Our choice: a disk with less free than this is full, if a library that wrote to it failed and says no reason."""
+
 
 def write(folder: Path, fill: Callable[[Path], None], about: Mapping[str, Any], *, n_bytes: int = 0) -> str:
     """Make a sealed folder and return the sha256 of its manifest.
@@ -49,9 +52,10 @@ def write(folder: Path, fill: Callable[[Path], None], about: Mapping[str, Any], 
         _sync(temporary / MANIFEST)
         _sync(temporary)
         os.replace(temporary, folder)
-    except OSError as error:
+    except Exception as error:
+        full = _is_full(error, folder.parent)
         shutil.rmtree(temporary, ignore_errors=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if full:
             raise NoSpace(f"The disk of {folder.parent} is full. Make room, then resume.") from error
         raise
     _sync(folder.parent)
@@ -75,6 +79,14 @@ def sweep(parent: Path) -> None:
     """Remove what a killed process left unfinished."""
     for folder in parent.glob(f"{UNFINISHED}*"):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_full(error: Exception, folder: Path) -> bool:
+    """Weights are written by libraries with errors of their own: safetensors tells the number in words, torch none."""
+    numbers = (errno.ENOSPC, errno.EDQUOT)
+    if getattr(error, "errno", None) in numbers or any(f"(os error {number})" in str(error) for number in numbers):
+        return True
+    return isinstance(error, RuntimeError) and shutil.disk_usage(folder).free < NOTHING_BYTES
 
 
 def _listing(folder: Path) -> dict[str, dict[str, Any]]:
