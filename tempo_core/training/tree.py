@@ -90,15 +90,19 @@ def pack(prompts: Sequence[Prompt], answers: Sequence[tuple[int, ...]]) -> Packe
 
 def dense_mask(nodes: Sequence[Node], device: torch.device | None = None) -> Tensor:
     """Who sees whom as one matrix, (1, 1, S, S), True = may see: what the fast way is tested against."""
-    n = nodes[-1].end
-    allowed = torch.zeros(n, n, dtype=torch.bool, device=device)
-    seen: list[list[tuple[int, int]]] = []
+    return _seen(nodes, 0, nodes[-1].end, device)[None, None]
+
+
+def _seen(nodes: Sequence[Node], first: int, end: int, device: torch.device | None) -> Tensor:
+    """Rows `first`..`end` of the matrix of one or more trees that begin at 0: (end - first, end)."""
+    allowed = torch.zeros(end - first, end, dtype=torch.bool, device=device)
+    spans: list[list[tuple[int, int]]] = []
     for node in nodes:
-        before = [] if node.parent < 0 else seen[node.parent]
-        seen.append([*before, (node.start, node.end)])
-        for left, right in seen[-1]:
-            allowed[node.start : node.end, left:right] = True
-    return allowed.tril()[None, None]
+        spans.append([*([] if node.parent < 0 else spans[node.parent]), (node.start, node.end)])
+        if node.start >= first:
+            for left, right in spans[-1]:
+                allowed[node.start - first : node.end - first, left:right] = True
+    return allowed.tril(first)
 
 
 class Split(NamedTuple):
@@ -119,8 +123,8 @@ def splits(nodes: Sequence[Node], device: torch.device | None = None) -> tuple[S
         start, trunk, end = nodes[root].start, nodes[root].end, nodes[after - 1].end
         mask = None
         if end > trunk:
-            own = [Node(n.start - start, n.end - start, n.parent - root) for n in nodes[root + 1 : after]]
-            mask = dense_mask([Node(0, trunk - start, -1), *own], device)[0, 0, trunk - start :]
+            own = [Node(n.start - start, n.end - start, max(n.parent - root, -1)) for n in nodes[root:after]]
+            mask = _seen(own, trunk - start, end - start, device)
         found.append(Split(start, trunk, end, mask))
     return tuple(found)
 

@@ -23,6 +23,7 @@ from trl import DPOConfig, DPOTrainer
 from tempo_core import video_llms
 from tempo_core.prompts import PROMPT_SETS
 from tempo_core.training import backbone, tree
+from tempo_core.training.chain import in_tower
 from tempo_core.training.rows import Collator, Row
 from tempo_core.training.videos import VideoStore
 from tempo_core.types import Question
@@ -117,8 +118,9 @@ def _trainer(llm: HFVideoLLM, folder: Path) -> Any:
 
 def separate(llm: HFVideoLLM, rows: Sequence[Row]) -> dict[str, Any]:
     """[chosen x B, rejected x B], each with its own copy of the video, padded: as every trainer does it."""
-    encoded = [llm.encode(Question(row.prompt, _frames(llm, row))) for row in rows] * 2
-    answers = [row.answers[k] for k in range(2) for row in rows]
+    n = len(rows[0].answers)
+    encoded = [llm.encode(Question(row.prompt, _frames(llm, row))) for row in rows] * n
+    answers = [row.answers[k] for k in range(n) for row in rows]
     batch = llm.collate(encoded, answers, side="right")
     mask = torch.zeros_like(batch["input_ids"])
     for line, (prompt, answer) in enumerate(zip(encoded, answers, strict=True)):
@@ -209,6 +211,38 @@ def test_a_row_of_trees_gives_the_numbers_of_separate_rows(
 def test_every_loss_of_trl_gives_the_same(sides: Sides, name: str) -> None:
     rows = make_rows(sides.separate.llm, 2, 2, same=False)
     agree(sides.separate.step(rows, **LOSSES[name]), sides.split.step(rows, **LOSSES[name]))
+
+
+def answers_alone(side: Side, batch: dict[str, Any]) -> Result:
+    """Loss and gradient of SFT with the tower trained: the mean of each answer, then of the answers."""
+    model, mask = side.trainer.model, batch.pop("completion_mask")
+    tower = [w for name, w in side.llm.bare_model.named_parameters() if in_tower(name, side.llm.tower_names)]
+    for weight in tower:
+        weight.requires_grad_(True)
+    model.zero_grad()
+    labels = batch["input_ids"].masked_fill(mask == 0, -100)
+    values = model(**batch, labels=labels, fused_lm_head=True, use_cache=False).log_probs
+    loss = (-values.sum(dim=1) / mask.sum(dim=1)).mean()
+    loss.backward()
+    grads = [w.grad.flatten() for w in model.parameters() if w.grad is not None]
+    moved = sum(float(weight.grad.norm()) for weight in tower if weight.grad is not None)
+    for weight in tower:
+        weight.requires_grad_(False)
+        weight.grad = None
+    assert moved > 1e-4, "the tower got no gradient: this test would be blind"
+    return Result(float(loss.detach()), _answer_values(values.detach(), mask), torch.cat(grads), {})
+
+
+def test_sft_through_the_same_row_trains_tower_and_adapter_alike(sides: Sides) -> None:
+    """Two questions on one video, and one on another: branches whose gradients meet in the trunk and its pixels."""
+    llm = sides.split.llm
+    # Equally long videos: LLaVA-OneVision's own forward takes no others.
+    made = make_rows(llm, 2, 2, same=False)[:3]
+    rows = [replace(row, answers=row.answers[:1], numbers=FRAMES[0]) for row in made]
+    collator = Collator((), VideoStore(llm, pictures, frozen_tower=False))
+    packed = collator.batch(rows)
+    packed.pop("separate")
+    agree(answers_alone(sides.separate, separate(sides.separate.llm, rows)), answers_alone(sides.split, packed))
 
 
 # --- mutations: each wrong way must be seen ------------------------------------------------------------------
