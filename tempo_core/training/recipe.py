@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from trl.trainer.utils import add_fused_lm_head
 
-from tempo_core.errors import Cancelled, TooFew, TooLong
+from tempo_core.errors import Cancelled, ReferenceMismatch, TooFew, TooLong
 from tempo_core.recipes import RunConfig
 from tempo_core.training import backbone, chain, dpo, features, loop, parts, ranks, reference, sealed, sft
 from tempo_core.training.chain import Link
@@ -163,8 +163,7 @@ class _Run:
     def stage(self, part: Part, before: Sequence[Link]) -> Link:
         """Train one stage and seal its link."""
         compared = self._compared_with(part, before)
-        if len(compared) < len(before):
-            self._fill_references(part, compared)
+        filled = self._fill_references(part, compared) if len(compared) < len(before) else None
         llm = self._load(before)
         if not self._checked:
             self._check_lengths(llm)
@@ -173,12 +172,17 @@ class _Run:
         videos = self._videos(part, llm, frozen_tower=not stage.trains_tower)
         at = Workplace(stage, self.config, llm, videos, self.events, self.checkpoints, self.gradient_checkpointing)
         if part.phase == "dpo":
-            store = self._reference_store(llm, compared)
-            trainer = dpo.trainer(at, References(store, videos, required=len(compared) < len(before)))
+            store = filled or self._reference_store(llm, compared)
+            trainer = dpo.trainer(at, References(store, videos, required=filled is not None))
         else:
             trainer = sft.trainer(at)
         found = loop.newest(self.checkpoints, part.ordinal, part.sha256)
-        trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+        try:
+            trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+        except ReferenceMismatch:
+            # The next attempt must not read the same values again.
+            trainer.references.store.clear()
+            raise
         if trainer.stopped:
             raise Cancelled(
                 f"Stopped after step {trainer.step} of {self.n_steps}. Its checkpoint is kept; resume goes on."
@@ -242,21 +246,32 @@ class _Run:
         first = next(i for i, other in enumerate(self.parts) if other.phase == "dpo")
         return before[:first]
 
-    def _fill_references(self, part: Part, compared: Sequence[Link]) -> None:
-        """Store what the reference says to this stage's answers: the stage's own model could not tell it."""
+    def _fill_references(self, part: Part, compared: Sequence[Link]) -> ReferenceStore:
+        """What the reference says to this stage's answers: the stage's own model could not tell it.
+
+        The stage is given this very store, which holds all of it, also where nothing can be written.
+        """
         llm = self._load(compared)
         add_fused_lm_head(llm.model)
         videos = self._videos(part, llm, frozen_tower=True)
         references = References(self._reference_store(llm, compared), videos)
+        # All have read what was there before anyone writes, so all share the same rows.
+        ranks.wait()
         rows = {row.row_id: row for row in self._rows(part, llm)}
         lacking = [row for row in rows.values() if references.of([row]) is None]
+        found = []
         for share in self._shares(lacking):
             for some, values in dpo.log_probs(llm.model, share, videos, self.micro_batch):
                 references.keep(some, values)
+                found.append(([row.row_id for row in some], values.cpu()))
         references.store.flush()
-        ranks.wait()
-        del llm
+        if ranks.size() > 1:
+            for row_ids, values in ranks.gathered(found):
+                references.keep([rows[row_id] for row_id in row_ids], values)
+        store = references.store
+        del llm, videos, references
         _free()
+        return store
 
     def _load(self, links: Sequence[Link]) -> HFVideoLLM:
         config = self.config
