@@ -12,9 +12,11 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from transformers import TrainerCallback
 from trl.trainer.utils import add_fused_lm_head
 
 from tempo_core.errors import Cancelled, ReferenceMismatch, TooFew, TooLong
@@ -22,13 +24,13 @@ from tempo_core.recipes import RunConfig
 from tempo_core.training import backbone, chain, dpo, features, loop, parts, ranks, reference, sealed, sft
 from tempo_core.training.chain import Link
 from tempo_core.training.dpo import References
-from tempo_core.training.features import FeatureCache
+from tempo_core.training.features import FeatureCache, Uses
 from tempo_core.training.loop import StageRun, Workplace
 from tempo_core.training.parts import Part, Plan
 from tempo_core.training.reference import ReferenceStore
 from tempo_core.training.report import Events, Mute
 from tempo_core.training.rows import Row, TokenCount, example_row, pair_row
-from tempo_core.training.videos import Pictures, VideoStore
+from tempo_core.training.videos import Pictures, VideoStore, key_of
 from tempo_core.types import Example, PreferencePair, Progress
 from tempo_core.video_llms import checkpoints
 from tempo_core.video_llms.base import HFVideoLLM
@@ -111,6 +113,7 @@ class _Run:
         self.micro_batch, self.gradient_checkpointing = config.micro_batch, config.gradient_checkpointing
         self.n_steps = planned[-1].steps_before + planned[-1].n_steps
         self._checked = False
+        self._uses: Uses | None = None
         self.links, self.checkpoints = folder / "chain", folder / "checkpoints"
         self.scored = folder / "scored"
         self.last_dpo = next((part for part in reversed(planned) if part.phase == "dpo"), None)
@@ -176,6 +179,7 @@ class _Run:
             trainer = dpo.trainer(at, References(store, videos, required=filled is not None))
         else:
             trainer = sft.trainer(at)
+        trainer.add_callback(_Place(self._uses_of(llm), self._rows_before(part), part.rows_per_step))
         found = loop.newest(self.checkpoints, part.ordinal, part.sha256)
         try:
             trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
@@ -287,13 +291,34 @@ class _Run:
     def _videos(self, part: Part, llm: HFVideoLLM, *, frozen_tower: bool) -> VideoStore:
         if not frozen_tower:
             return VideoStore(llm, self.pictures, frozen_tower=False)
+        uses = self._uses_of(llm)
+        uses.now = self._rows_before(part) - 1
         cache = FeatureCache(
             self.cache / "features",
             features.tower_key(llm),
             budget_bytes=self.config.feature_bytes,
+            next_use=uses,
             note=self.events.note,
         )
         return VideoStore(llm, self.pictures, frozen_tower=True, cache=cache)
+
+    def _uses_of(self, llm: HFVideoLLM) -> Uses:
+        """When each video is shown, over the rows of all parts."""
+        if self._uses is None:
+            self._uses = Uses([key for part in self.parts for key in self._keys(part, llm)])
+        return self._uses
+
+    def _keys(self, part: Part, llm: HFVideoLLM) -> list[str]:
+        source: Any = self.examples if part.phase == "sft" else self.pairs
+        keys: dict[int, str] = {}
+        for row_id in set(part.order):
+            shown = source[row_id]
+            numbers = [number for clip in shown.clip_key_frames for number in clip]
+            keys[row_id] = key_of(llm, shown.video, shown.times_sha256, numbers)
+        return [keys[row_id] for row_id in part.order]
+
+    def _rows_before(self, part: Part) -> int:
+        return sum(len(other.order) for other in self.parts[: part.ordinal - 1])
 
     def _stage_run(self, part: Part, llm: HFVideoLLM) -> StageRun:
         config, is_sft = self.config, part.phase == "sft"
@@ -348,6 +373,19 @@ class _Run:
         first, last = part.steps_before + 1, part.steps_before + part.n_steps
         self.events.stage_started(part.ordinal, part.name, part.phase, len(part.order), first, last)
         self.events.progress(Progress(part.steps_before, self.n_steps, f"{part.phase} {part.name}"))
+
+
+class _Place(TrainerCallback):  # type: ignore[misc]
+    """Tells the feature cache how far the run is: by its steps, so that all ranks let the same videos go."""
+
+    def __init__(self, uses: Uses, rows_before: int, rows_per_step: int) -> None:
+        self._uses, self._rows_before, self._rows_per_step = uses, rows_before, rows_per_step
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # The rows of the coming step count as uses still to come.
+        self._uses.now = self._rows_before + state.global_step * self._rows_per_step - 1
+
+    on_step_end = on_train_begin
 
 
 def _seed(seed: int, ordinal: int) -> int:

@@ -82,10 +82,7 @@ class VideoStore:
         self._n_bytes = 0
 
     def key(self, row: Shown) -> str:
-        """What names a video as it is shown: file, frames, rate and size."""
-        height, width = shown_size(row.video, self._llm.long_side)
-        fps = self._llm.fps_of(len(row.numbers), row.video.duration_s)
-        return video_key(row.video, row.times_sha256, row.numbers, fps, height, width)
+        return key_of(self._llm, row.video, row.times_sha256, row.numbers)
 
     def prompt(self, row: Shown) -> Prompt:
         """The row's prompt.
@@ -134,7 +131,7 @@ class VideoStore:
 
     def _encode(self, key: str, row: Shown) -> _Known:
         self._n_encoded += 1
-        encoded = self._llm.encode(Question(row.prompt, self._frames(row)))
+        encoded = self._llm.encode(Question(row.prompt, self.frames(row)))
         if not encoded.n_video_tokens:
             raise VideoLost(f"The prompt about {row.video.path} holds no video token. Use the model's own processor.")
         head = encoded.input_ids[: self._llm.video_end(encoded)].clone()
@@ -146,7 +143,8 @@ class VideoStore:
             self._cache.put(key, features, {"head": head, **grids})
         return self._keep(key, _Known(head, grids, features))
 
-    def _frames(self, row: Shown) -> Frames:
+    def frames(self, row: Shown) -> Frames:
+        """The row's pictures, decoded anew."""
         pixels = self._pictures(row.video, row.times_sha256, row.numbers)
         return self._llm.shown(pixels, row.numbers, row.video.duration_s)
 
@@ -157,6 +155,13 @@ class VideoStore:
             _, gone = self._videos.popitem(last=False)
             self._n_bytes -= gone.n_bytes
         return known
+
+
+def key_of(llm: HFVideoLLM, video: Video, times_sha256: str, numbers: Sequence[int]) -> str:
+    """What names a video as it is shown: file, frames, rate and size."""
+    height, width = shown_size(video, llm.long_side)
+    fps = llm.fps_of(len(numbers), video.duration_s)
+    return video_key(video, times_sha256, numbers, fps, height, width)
 
 
 def shown_size(video: Video, long_side: int | None) -> tuple[int, int]:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from runs import CONFIG, Heard, make_pairs, make_plan, pictures
+from runs import CONFIG, Heard, Plan, make_pairs, make_plan, pictures
 
 from tempo_core.errors import Cancelled, ReferenceMismatch
 from tempo_core.recipes import RunConfig
-from tempo_core.training import recipe
+from tempo_core.training import recipe, videos
+from tempo_core.training.features import FeatureCache, Uses
 from tempo_core.training.reference import ReferenceStore
+from tempo_core.types import PlannedPair, Stage
+
+BUDGET = 9_000
+"""Room for two of the four videos' features."""
 
 
 def run(base: Path, folder: Path, heard: Heard, config: RunConfig = CONFIG, n_pairs: int = 16) -> None:
@@ -54,3 +60,30 @@ def test_values_that_proved_wrong_are_not_read_by_the_next_attempt(base: Path, t
     run(base, tmp_path / "second", heard, CONFIG)
     run(base, tmp_path / "third", told, CONFIG)
     assert heard.values == told.values
+
+
+def hits(base: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *, planned: bool) -> int:
+    """How often a run over four videos in turns finds one of two that the disk has room for."""
+    found: list[FeatureCache] = []
+
+    def cache(*args: Any, next_use: Uses, **options: Any) -> FeatureCache:
+        found.append(FeatureCache(*args, next_use=next_use if planned else None, **options))
+        return found[-1]
+
+    monkeypatch.setattr(recipe, "FeatureCache", cache)
+    pairs = make_pairs(16)
+    in_turns = tuple(PlannedPair(i, i, 0, pair_id, 1, 0.0) for i, pair_id in enumerate(pairs))
+    config = replace(CONFIG, pairs_per_step=1, micro_batch=1, feature_bytes=BUDGET)
+    recipe.train(
+        base=base, pairs=pairs, plan=Plan(in_turns, (Stage("all", (1,)),)), examples=(), config=config, folder=folder,
+        pictures=pictures, events=Heard(),
+    )  # fmt: skip
+    return found[0].hits
+
+
+def test_a_run_keeps_the_videos_that_its_plan_shows_next(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(videos, "MEMORY_BYTES", 0)
+    least_recent = hits(base, tmp_path / "least recent", monkeypatch, planned=False)
+    assert hits(base, tmp_path / "planned", monkeypatch, planned=True) > 4 * least_recent
