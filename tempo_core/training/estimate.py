@@ -84,8 +84,7 @@ def _count(
         counts.scored |= ids
     for video, n_video in {row.video: row.n_video for row in rows}.items():
         if one.trains_tower:
-            # Forward, and a backward pass that also reaches the weights.
-            times, passes = 1.0, 4 if again else 3
+            times, passes = 1.0, _tower_passes(again)
         else:
             # Inside a stage a video's pairs stand together; in a later one it is encoded again if it was not kept.
             times, passes = (0.0 if video in counts.of_stage else 1 - counts.kept if video in counts.seen else 1.0), 1
@@ -93,6 +92,11 @@ def _count(
         counts.tower += times * passes * size.tower_flops * n_video
         counts.seen.add(video)
         counts.of_stage.add(video)
+
+
+def _tower_passes(again: bool) -> int:
+    """Of a trained tower: forward, and a backward pass that also reaches the weights."""
+    return 4 if again else 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +188,16 @@ Probe = Callable[[tuple[RowTokens, ...]], float]
 
 def speed(stages: Sequence[Stage], size: ModelSize, probe: Probe, *, again: bool = False, tries: int = 3) -> float:
     """Measured FLOP/s on the run's middle forward; the first try warms up and does not count."""
-    forwards = sorted((rows for one in stages for rows in one.forwards), key=lambda rows: tree_size(rows).n_tokens)
-    rows = forwards[len(forwards) // 2]
+    forwards = sorted(
+        ((one, rows) for one in stages for rows in one.forwards), key=lambda item: tree_size(item[1]).n_tokens
+    )
+    one, rows = forwards[len(forwards) // 2]
     seconds = sorted([probe(rows) for _ in range(1 + tries)][1:])
-    return step_flops(tree_size(rows), size, again=again) / seconds[len(seconds) // 2]
+    tree = tree_size(rows)
+    flops = step_flops(tree, size, again=again)
+    if one.trains_tower:
+        flops += _tower_passes(again) * size.tower_flops * tree.n_video
+    return flops / seconds[len(seconds) // 2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,15 +21,30 @@ from trl.trainer.utils import add_fused_lm_head
 
 from tempo_core.errors import Cancelled, ReferenceMismatch, TooFew, TooLong
 from tempo_core.recipes import RunConfig
-from tempo_core.training import backbone, chain, dpo, features, loop, parts, ranks, reference, sealed, sft
+from tempo_core.training import (
+    backbone,
+    chain,
+    dpo,
+    features,
+    flops,
+    forecast,
+    loop,
+    parts,
+    ranks,
+    reference,
+    sealed,
+    sft,
+)
 from tempo_core.training.chain import Link
 from tempo_core.training.dpo import References
 from tempo_core.training.features import FeatureCache, Uses
+from tempo_core.training.flops import RowTokens, Stage
+from tempo_core.training.forecast import Ahead, Lengths
 from tempo_core.training.loop import StageRun, Workplace
 from tempo_core.training.parts import Part, Plan
 from tempo_core.training.reference import ReferenceStore
 from tempo_core.training.report import Events, Mute
-from tempo_core.training.rows import Row, TokenCount, example_row, pair_row
+from tempo_core.training.rows import Row, example_row, pair_row
 from tempo_core.training.videos import Pictures, VideoStore, key_of
 from tempo_core.types import Example, PreferencePair, Progress
 from tempo_core.video_llms import checkpoints
@@ -114,8 +129,9 @@ class _Run:
         self.n_steps = planned[-1].steps_before + planned[-1].n_steps
         self._checked = False
         self._uses: Uses | None = None
+        self._ahead: Ahead | None = None
         self.links, self.checkpoints = folder / "chain", folder / "checkpoints"
-        self.scored = folder / "scored"
+        self.scored, self.estimated = folder / "scored", folder / "estimated"
         self.last_dpo = next((part for part in reversed(planned) if part.phase == "dpo"), None)
 
     def save_memory(self) -> None:
@@ -145,6 +161,7 @@ class _Run:
         """Remove what is not to be continued; the links that are finished."""
         if not resume:
             self.scored.unlink(missing_ok=True)
+            self.estimated.unlink(missing_ok=True)
         for place in (self.links, self.checkpoints):
             if not resume:
                 shutil.rmtree(place, ignore_errors=True)
@@ -181,6 +198,9 @@ class _Run:
             trainer = sft.trainer(at)
         trainer.add_callback(_Place(self._uses_of(llm), self._rows_before(part), part.rows_per_step))
         found = loop.newest(self.checkpoints, part.ordinal, part.sha256)
+        if part is self.parts[0] and not found:
+            self._say_estimate(trainer)
+        self._ahead = None
         try:
             trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
         except ReferenceMismatch:
@@ -359,15 +379,41 @@ class _Run:
 
     def _check_lengths(self, llm: HFVideoLLM) -> None:
         """Of all stages, before the first step: a run must not fail in its third stage on what was known before."""
-        count = TokenCount(llm)
-        lengths = {row.row_id: count(row) for part in self.parts for row in self._rows(part, llm)}
+        of_row = Lengths(llm)
+        stages: list[Stage] = []
+        lengths: dict[tuple[bool, int], int] = {}
+        for part in self.parts:
+            rows = {row.row_id: row for row in self._rows(part, llm)}
+            counted = {row_id: of_row(row) for row_id, row in rows.items()}
+            # The place of an example may be the number of a pair.
+            lengths |= {(part.phase == "sft", row_id): forecast.n_tokens(row) for row_id, row in counted.items()}
+            stages.append(self._stage_ahead(part, [counted[row_id] for row_id in part.order]))
+        self._ahead = forecast.ahead(llm, stages, self.config, again=self.gradient_checkpointing)
         self._checked = True
-        if long := {row_id: n for row_id, n in lengths.items() if n > self.config.max_tokens}:
-            worst = max(long, key=lambda row_id: long[row_id])
+        if long := {row: n for row, n in lengths.items() if n > self.config.max_tokens}:
+            worst = max(long, key=lambda row: long[row])
             raise TooLong(
-                f"{len(long)} of {len(lengths)} rows have more than {self.config.max_tokens} tokens (row {worst} has "
-                f"{long[worst]}). Leave them out before planning, or raise max_tokens; rows are never cut."
+                f"{len(long)} of {len(lengths)} rows have more than {self.config.max_tokens} tokens (row {worst[1]} "
+                f"has {long[worst]}). Leave them out before planning, or raise max_tokens; rows are never cut."
             )
+
+    def _stage_ahead(self, part: Part, rows: Sequence[RowTokens]) -> Stage:
+        is_sft = part.phase == "sft"
+        of_rank = max(1, part.rows_per_step // ranks.size())
+        together = loop.largest_divisor(of_rank, 2 * self.micro_batch if is_sft else self.micro_batch)
+        trains_tower = is_sft and self.config.sft_tower_trainable
+        return flops.stage(part.name, rows, together, compared=part.phase == "dpo", trains_tower=trains_tower)
+
+    def _say_estimate(self, trainer: loop.StageTrainer) -> None:
+        """Before the first step, once a run; rank 0 alone measures, as nobody waits for anybody here."""
+        run = self._ahead
+        if run is None or ranks.rank() or self.estimated.exists():
+            return
+        found = forecast.estimated(run, forecast.measured(run, trainer), n_devices=ranks.size())
+        self.events.note(str(found), "estimate")
+        for text in forecast.warnings(run, found, folder=self.checkpoints, cache=self.cache / "features"):
+            self.events.note(text, "warning")
+        self.estimated.touch()
 
     def _say_started(self, part: Part) -> None:
         first, last = part.steps_before + 1, part.steps_before + part.n_steps

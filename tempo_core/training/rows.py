@@ -78,15 +78,17 @@ class TokenCount:
             raise VideoLost(
                 f"Row {row.row_id} has no key frames: training would be on text alone. Scan its video again."
             )
-        return self._text(row.prompt) + self._video(row) + max(len(answer) for answer in row.answers)
+        return self.text(row.prompt) + self.video(row) + max(len(answer) for answer in row.answers)
 
-    def _text(self, prompt: str) -> int:
+    def text(self, prompt: str) -> int:
+        """Tokens of a prompt beside its video's."""
         if prompt not in self._of_text:
             encoded = self._llm.encode(Question(prompt, _blank(2, TINY, TINY)))
             self._of_text[prompt] = len(encoded.input_ids) - encoded.n_video_tokens
         return self._of_text[prompt]
 
-    def _video(self, row: Row) -> int:
+    def video(self, row: Row) -> int:
+        """Tokens of the row's video."""
         shape = (len(row.numbers), *shown_size(row.video, self._llm.long_side))
         if shape not in self._of_video:
             n_video_tokens = self._llm.encode(Question(row.prompt, _blank(*shape))).n_video_tokens
