@@ -46,9 +46,6 @@ def tree_sdpa(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
         return out[0], None
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     parts = []
     for start, trunk, end, mask in tree_splits:
         own = slice(start, trunk)
@@ -60,7 +57,14 @@ def tree_sdpa(
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, mask: Tensor | None) -> Tensor:
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=mask is None, scale=scaling)
+    groups = query.shape[1] // key.shape[1]
+    # On a GPU only the causal kernel reads grouped heads in place; with a mask torch would fall back to the slow one.
+    grouped = groups > 1 and (mask is None or query.device.type == "cpu")
+    if groups > 1 and not grouped:
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    return F.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=grouped
+    )
 
 
 AttentionInterface.register(NAME, tree_sdpa)
