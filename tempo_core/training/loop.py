@@ -224,6 +224,12 @@ class StageTrainer:
         values = self.steps.metrics(self.step)
         if trainer.state.global_step == 1 and self.canary is not None:
             values.append(Metric("canary/moved", self.step, self.canary))
+        if self.video_llm.device.type == "cuda":
+            held, there_is = torch.cuda.max_memory_allocated(), torch.cuda.mem_get_info()[1]
+            values += [
+                Metric("memory/gpu_bytes", self.step, held),
+                Metric("memory/gpu_total_bytes", self.step, there_is),
+            ]
         self.events.metrics(values)
         text = f"{self.stage.phase} {self.stage.name}"
         self.events.progress(Progress(self.step, self.stage.n_steps_of_run, text))
