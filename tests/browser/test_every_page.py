@@ -19,7 +19,8 @@ CONTRASTS = """() => {
     .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
     .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
   return [...document.querySelectorAll('button[kind^="primary"]:not(:disabled)')].map((button) => {
-    const both = [getComputedStyle(button.querySelector('p') || button).color, getComputedStyle(button).backgroundColor];
+    const word = button.querySelector('p') || button;
+    const both = [getComputedStyle(word).color, getComputedStyle(button).backgroundColor];
     const [dark, bright] = both.map(light).sort((a, b) => a - b);
     return [button.textContent, (bright + 0.05) / (dark + 0.05)];
   });
