@@ -15,12 +15,13 @@ from torch import Tensor
 from trl import DPOConfig, DPOTrainer
 
 from tempo_core.errors import ReferenceMismatch
-from tempo_core.training import loop, reference
-from tempo_core.training.loop import StageTrainer, Workplace
+from tempo_core.training import reference, workplace
+from tempo_core.training.loop import StageTrainer
 from tempo_core.training.reference import ReferenceStore
 from tempo_core.training.report import PairScore, PairValues
 from tempo_core.training.rows import Collator, Row
 from tempo_core.training.videos import VideoStore
+from tempo_core.training.workplace import Workplace
 
 TOLERANCE = {torch.float32: 1e-4}
 """How far a margin may be from 0 before the first step; a fresh adapter changes nothing."""
@@ -155,8 +156,8 @@ def trainer(at: Workplace, references: References) -> Any:
         "precompute_ref_log_probs": False,
         "disable_dropout": True,
     }
-    args = loop.arguments(DPOConfig, at, **options)
-    made = DPOStage(model=at.llm.model, args=args, peft_config=loop.lora(at), **loop.data(at))
+    args = workplace.arguments(DPOConfig, at, **options)
+    made = DPOStage(model=at.llm.model, args=args, peft_config=workplace.lora(at), **workplace.data(at))
     made.begin(at)
     made.references = references
     return made

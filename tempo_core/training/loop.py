@@ -6,119 +6,28 @@ that a checkpoint is complete, so writing and choosing them is ours.
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
-from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from tempo_core.errors import DatasetDrift, Diverged, ModelRefused, VideoLost
-from tempo_core.recipes import Phase, RunConfig
-from tempo_core.training import chain, ranks, sealed
+from tempo_core.errors import Diverged, ModelRefused, VideoLost
+from tempo_core.recipes import RunConfig
+from tempo_core.training import chain, ranks, resuming, sealed
 from tempo_core.training.report import Events, StepLog
-from tempo_core.training.rows import Collator, Row
 from tempo_core.training.videos import VideoStore
+from tempo_core.training.workplace import StageRun, Workplace
 from tempo_core.types import Metric, Progress
 from tempo_core.video_llms.base import HFVideoLLM
 
 WEIGHTS = "trainable.safetensors"
 OURS = ("row", "separate")
 """Keys of a batch that are bookkeeping and no input of the model."""
-
-
-@dataclass(frozen=True)
-class StageRun:
-    """One stage as the loop trains it: rows in order, `rows_per_step` a step, steps counted over the whole run."""
-
-    ordinal: int
-    name: str
-    phase: Phase
-    rows: tuple[Row, ...]
-    rows_per_step: int
-    rows_per_forward: int
-    steps_before: int
-    n_steps_of_run: int
-    lr: float
-    lora_alpha: int
-    trains_tower: bool
-    seed: int
-    sha256: str
-    """Of everything that decides the outcome; a checkpoint of another content is not resumed."""
-
-    @property
-    def n_steps(self) -> int:
-        return len(self.rows) // self.rows_per_step
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """What a stage is trained with; `llm.model` becomes the model with the fresh adapter."""
-
-    stage: StageRun
-    config: RunConfig
-    llm: HFVideoLLM
-    videos: VideoStore
-    events: Events
-    checkpoints: Path
-    gradient_checkpointing: bool
-
-
-def arguments(kind: Any, at: Workplace, **more: Any) -> Any:
-    """The settings of a stage for transformers' `TrainingArguments` or a child of it."""
-    stage, config = at.stage, at.config
-    on_cpu = at.llm.device.type == "cpu"
-    return kind(
-        output_dir=str(at.checkpoints),
-        per_device_train_batch_size=stage.rows_per_forward,
-        gradient_accumulation_steps=stage.rows_per_step // (stage.rows_per_forward * ranks.size()),
-        num_train_epochs=1,
-        learning_rate=stage.lr,
-        lr_scheduler_type=config.lr_scheduler,
-        warmup_steps=config.warmup,
-        gradient_checkpointing=at.gradient_checkpointing,
-        use_cpu=on_cpu,
-        bf16=not on_cpu and config.dtype == "bfloat16",
-        fp16=False,
-        seed=stage.seed,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=False,
-        ddp_find_unused_parameters=False,
-        enable_jit_checkpoint=False,
-        **more,
-    )
-
-
-def lora(at: Workplace) -> LoraConfig:
-    return LoraConfig(
-        r=at.config.lora_r,
-        lora_alpha=at.stage.lora_alpha,
-        lora_dropout=0.0,
-        bias="none",
-        target_modules=at.llm.lora_targets,
-    )
-
-
-def data(at: Workplace) -> dict[str, Any]:
-    """Rows by place, in training order, and what makes batches of them."""
-    return {
-        "train_dataset": Dataset.from_dict({"row": list(range(len(at.stage.rows)))}),
-        "data_collator": Collator(at.stage.rows, at.videos),
-        "processing_class": at.llm.tokenizer,
-    }
 
 
 class StageTrainer:
@@ -254,12 +163,12 @@ class StageTrainer:
 
         def seal() -> None:
             about = {"step": self.step, "stage": self.stage.ordinal, "stage_sha256": self.stage.sha256}
-            path = _free_name(self.checkpoints, self.step)
+            path = resuming.free_name(self.checkpoints, self.step)
             n_bytes = 3 * sum(weight.numel() * weight.element_size() for weight in weights.values())
             manifest_sha256 = sealed.write(path, fill, {**about, "ranks": ranks.size()}, n_bytes=n_bytes)
             states.rmdir()
             self.events.checkpoint(self.step, self.stage.ordinal, path, manifest_sha256)
-            _keep_newest(self.checkpoints)
+            resuming.keep_newest(self.checkpoints)
 
         self.say_scores()
         ranks.first(seal)
@@ -298,43 +207,6 @@ def _negative(video: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def newest(checkpoints: Path, ordinal: int, stage_sha256: str) -> tuple[Path, int] | None:
-    """The newest complete, unchanged checkpoint of a stage, with its step over all stages.
-
-    Raises:
-        DatasetDrift: There is one, but of other data or settings.
-    """
-    found = []
-    for path in checkpoints.glob("step-*"):
-        sealed_checkpoint = sealed.read(path)
-        if sealed_checkpoint and sealed_checkpoint[0]["stage"] == ordinal:
-            if sealed_checkpoint[0]["stage_sha256"] != stage_sha256:
-                raise drift(path)
-            n_ranks = sealed_checkpoint[0].get("ranks", 1)
-            if n_ranks != ranks.size():
-                raise DatasetDrift(
-                    f"{path} was trained by {n_ranks} processes together, and now there are {ranks.size()}. Resume "
-                    f"with {n_ranks}, or remove the folder to train this stage again from its beginning."
-                )
-            found.append((int(sealed_checkpoint[0]["step"]), path.stat().st_mtime_ns, path))
-    if not found:
-        return None
-    step, _, path = max(found)
-    return path, step
-
-
-def drift(path: Path) -> DatasetDrift:
-    return DatasetDrift(
-        f"{path} was trained with other pairs, another order or other settings than this run has. "
-        "Start a new run, or restore the frozen dataset and its settings."
-    )
-
-
-def largest_divisor(total: int, most: int) -> int:
-    """The largest number up to `most` that divides `total`."""
-    return max(n for n in range(1, min(total, most) + 1) if total % n == 0)
-
-
 def _check_adapter(model: Any, llm: HFVideoLLM, trains_tower: bool) -> None:
     trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
     adapted = [name for name in trained if "lora_" in name and chain.in_tower(name, llm.tower_names)]
@@ -347,17 +219,3 @@ def _check_adapter(model: Any, llm: HFVideoLLM, trains_tower: bool) -> None:
         raise ModelRefused(f"The lora_targets {llm.lora_targets!r} of {llm.name} name none of its layers.")
     if not trains_tower and any(chain.in_tower(name, llm.tower_names) for name in trained):
         raise ModelRefused(f"The vision tower of {llm.name} would be trained in a phase that keeps it frozen.")
-
-
-def _keep_newest(checkpoints: Path) -> None:
-    """Two stay: should the newest turn out damaged, the one before it is there."""
-    for path in sorted(checkpoints.glob("step-*"), key=lambda path: path.stat().st_mtime_ns)[:-2]:
-        shutil.rmtree(path)
-
-
-def _free_name(checkpoints: Path, step: int) -> Path:
-    # A folder cannot replace a full one, so a step that is reached twice gets a second name.
-    attempt = 1
-    while (path := checkpoints / f"step-{step:06d}-{attempt}").exists():
-        attempt += 1
-    return path

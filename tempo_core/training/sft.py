@@ -13,9 +13,10 @@ from torch import Tensor
 from transformers import Trainer, TrainingArguments, set_seed
 from trl.trainer.utils import add_fused_lm_head, disable_dropout_in_model
 
-from tempo_core.training import chain, loop
-from tempo_core.training.loop import StageTrainer, Workplace
+from tempo_core.training import chain, workplace
+from tempo_core.training.loop import StageTrainer
 from tempo_core.training.report import AnswerValues
+from tempo_core.training.workplace import Workplace
 from tempo_core.video_llms.base import HFVideoLLM
 
 
@@ -48,14 +49,14 @@ def trainer(at: Workplace) -> Any:
     set_seed(at.stage.seed)
     # The same head as in DPO: on a GPU only the answers' positions meet the vocabulary.
     add_fused_lm_head(at.llm.model)
-    model = get_peft_model(at.llm.model, loop.lora(at))
+    model = get_peft_model(at.llm.model, workplace.lora(at))
     disable_dropout_in_model(model)
     if at.stage.trains_tower:
         _free_tower(model, at.llm)
     if at.gradient_checkpointing:
         # Without it the frozen embeddings' output asks for no gradient and nothing behind it gets one.
         model.enable_input_require_grads()
-    made = AnswerStage(model=model, args=loop.arguments(TrainingArguments, at), **loop.data(at))
+    made = AnswerStage(model=model, args=workplace.arguments(TrainingArguments, at), **workplace.data(at))
     made.begin(at)
     return made
 

@@ -68,7 +68,7 @@ def test_the_run_is_the_same_with_and_without_an_estimate(
 ) -> None:
     told, untold = Told(), Told()
     run(base, tmp_path / "told", told)
-    monkeypatch.setattr(recipe._Run, "_say_estimate", lambda run, trainer: None)
+    monkeypatch.setattr(recipe._Run, "_say_estimate", lambda run, ahead, trainer: None)
     run(base, tmp_path / "untold", untold)
     assert told.values == untold.values
     assert told.scores == untold.scores

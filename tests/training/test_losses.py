@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from tempo_core import video_llms
 from tempo_core.errors import ReferenceMismatch
-from tempo_core.training import loop, recipe
+from tempo_core.training import recipe, workplace
 from tempo_core.training.report import PairValues
 from tempo_core.types import Frames, PreferencePair, Question
 from tempo_core.video_llms.base import HFVideoLLM
@@ -152,14 +152,14 @@ def test_the_loss_of_a_hopeless_pair_does_not_overflow() -> None:
 def test_a_policy_that_is_not_its_reference_is_caught_before_the_first_step(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fresh = loop.lora
+    fresh = workplace.lora
 
-    def used(at: loop.Workplace) -> object:
+    def used(at: workplace.Workplace) -> object:
         config = fresh(at)
         config.init_lora_weights = False
         return config
 
-    monkeypatch.setattr(loop, "lora", used)
+    monkeypatch.setattr(workplace, "lora", used)
     pairs = make_pairs(4)
     with pytest.raises(ReferenceMismatch, match="policy and reference differ"):
         recipe.train(

@@ -12,7 +12,7 @@ from runs import CONFIG, Heard, Plan, make_pairs, make_plan, pictures
 
 from tempo_core.errors import Cancelled, ReferenceMismatch
 from tempo_core.recipes import RunConfig
-from tempo_core.training import recipe, videos
+from tempo_core.training import material, recipe, videos
 from tempo_core.training.features import FeatureCache, Uses
 from tempo_core.training.reference import ReferenceStore
 from tempo_core.types import PlannedPair, Stage
@@ -70,7 +70,7 @@ def hits(base: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *, planned: 
         found.append(FeatureCache(*args, next_use=next_use if planned else None, **options))
         return found[-1]
 
-    monkeypatch.setattr(recipe, "FeatureCache", cache)
+    monkeypatch.setattr(material, "FeatureCache", cache)
     pairs = make_pairs(16)
     in_turns = tuple(PlannedPair(i, i, 0, pair_id, 1, 0.0) for i, pair_id in enumerate(pairs))
     config = replace(CONFIG, pairs_per_step=1, micro_batch=1, feature_bytes=BUDGET)
