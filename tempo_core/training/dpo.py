@@ -77,7 +77,7 @@ class References:
         return self._keys[row.row_id]
 
 
-class DPOStage(StageTrainer, DPOTrainer):  # type: ignore[misc]
+class TempoDPOTrainer(StageTrainer, DPOTrainer):  # type: ignore[misc]
     """One stage of DPO against the merged model before it."""
 
     references: References
@@ -157,7 +157,7 @@ def trainer(at: Workplace, references: References) -> Any:
         "disable_dropout": True,
     }
     args = workplace.arguments(DPOConfig, at, **options)
-    made = DPOStage(model=at.llm.model, args=args, peft_config=workplace.lora(at), **workplace.data(at))
+    made = TempoDPOTrainer(model=at.llm.model, args=args, peft_config=workplace.lora(at), **workplace.data(at))
     made.begin(at)
     made.references = references
     return made

@@ -5,6 +5,7 @@ The one thing to know: the order of the rows is the curriculum; nothing between 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from datasets import Dataset
 from peft import LoraConfig
 
+from tempo_core.errors import ModelRefused
 from tempo_core.recipes import Phase, RunConfig
 from tempo_core.training import ranks
 from tempo_core.training.report import Events
@@ -89,6 +91,15 @@ def arguments(kind: Any, at: Workplace, **more: Any) -> Any:
 
 
 def lora(at: Workplace) -> LoraConfig:
+    """The fresh adapter of a stage.
+
+    Raises:
+        ModelRefused: It would be on the head. The fused head reads the bare weight, so it would never be trained.
+    """
+    head = at.llm.bare_model.get_output_embeddings()
+    name = next(name for name, module in at.llm.bare_model.named_modules() if module is head)
+    if re.fullmatch(at.llm.lora_targets, name):
+        raise ModelRefused(f"The adapter of {at.llm.name} would be on its head ({name}). Leave it out of lora_targets.")
     return LoraConfig(
         r=at.config.lora_r,
         lora_alpha=at.stage.lora_alpha,

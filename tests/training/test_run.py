@@ -18,6 +18,7 @@ from tempo_core.errors import Cancelled, DatasetDrift, Diverged, ModelRefused, T
 from tempo_core.recipes import RunConfig
 from tempo_core.training import chain, loop, recipe, rows
 from tempo_core.training.recipe import Trained
+from tempo_core.video_llms.qwen_vl import QwenVL
 
 LONG = replace(CONFIG, recipe="dpo_sft", sft_tower_trainable=True, lr_scheduler="cosine", warmup=0.3)
 """Two stages of three steps, then two steps of SFT: 8 steps, checkpoints at every second."""
@@ -218,12 +219,27 @@ def test_a_plan_of_the_curriculum_trains_and_a_small_level_takes_its_smaller_ste
     assert heard.values["l3/n", 3] == 3
 
 
-def test_an_adapter_on_the_vision_tower_is_refused(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tempo_core.video_llms.qwen_vl import QwenVL
-
-    monkeypatch.setattr(QwenVL, "lora_targets", r".*(q_proj|qkv)")
-    with pytest.raises(ModelRefused, match="would change its vision tower"):
+@pytest.mark.parametrize(
+    ("targets", "why"), [(r".*(q_proj|qkv)", "would change its vision tower"), (r".*(q_proj|lm_head)", "on its head")]
+)
+def test_an_adapter_where_none_may_be_is_refused(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, targets: str, why: str
+) -> None:
+    monkeypatch.setattr(QwenVL, "lora_targets", targets)
+    with pytest.raises(ModelRefused, match=why):
         run(base, tmp_path, Heard(), CONFIG)
+
+
+def test_an_attempt_after_one_without_memory_takes_less_for_the_same_steps(
+    base: Path, tmp_path: Path, undisturbed: tuple[Trained, Heard]
+) -> None:
+    heard = Heard()
+    run(base, tmp_path, heard, save_memory=True)
+    assert any("ran out of memory. Now activations are computed again" in text for text in heard.notes)
+    _, told = undisturbed
+    assert heard.values.keys() == told.values.keys()
+    for key in (("l2/margin", 6), ("sft/loss", 8)):
+        assert heard.values[key] == pytest.approx(told.values[key], abs=1e-4)
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_good_checkpoint(base: Path, tmp_path: Path) -> None:
