@@ -313,7 +313,7 @@ def test_unknown_ids_are_refused_by_name(studio, frozen, capsys):
 def test_a_row_that_changed_since_the_freeze_stops_the_run_before_it_trains(studio, frozen, capsys):
     with closing(sqlite3.connect(studio.home.database, isolation_level=None)) as behind_our_back:
         pair_id, text = behind_our_back.execute("SELECT id, chosen FROM pair WHERE status = 'accepted'").fetchone()
-        behind_our_back.execute("UPDATE pair SET chosen = 'something else' WHERE id = ?", (pair_id,))
+        behind_our_back.execute("UPDATE pair SET chosen = rejected WHERE id = ?", (pair_id,))
         try:
             error = refused(capsys, "train", frozen, "--recipe", "dpo", "--pacing", "mixed", *SMALL, "--quiet")
         finally:

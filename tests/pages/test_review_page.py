@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> Home:
     monkeypatch.setenv("TEMPO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TEMPO_WORKER", "0")
     for once in (state.home, state.database, state.signer):
         once.cache_clear()
     yield Home(tmp_path / "home").make()
@@ -30,10 +31,10 @@ def home(tmp_path, monkeypatch) -> Home:
 
 
 def review_page(**query: str) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "pages" / "review.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
     for name, value in query.items():
         app.query_params[name] = value
-    return app.run()
+    return app.switch_page("pages/review.py").run()
 
 
 def queue_of(app: AppTest) -> dict:
