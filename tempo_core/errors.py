@@ -4,6 +4,8 @@ A message holds the value, the rule and the way out; the page and the command li
 tells the job table what happened, and with it whether a retry makes sense.
 """
 
+import errno
+
 
 class TempoError(Exception):
     """Something a person can act on. Wrong calls by a programmer are `ValueError`."""
@@ -123,3 +125,9 @@ class Cancelled(TempoError):
     """A person asked this job to stop; what it had is saved."""
 
     error_class = "cancelled"
+
+
+def disk_is_full(error: Exception) -> bool:
+    """Whether an error of any library means that; safetensors has one of its own, which tells the number in words."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "errno", None) in full or any(f"(os error {number})" in str(error) for number in full)

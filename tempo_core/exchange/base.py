@@ -5,7 +5,6 @@ Text of models and people is data: it goes into JSON strings and typed columns a
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -19,7 +18,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from tempo_core.errors import FolderTaken, NoSpace
+from tempo_core.errors import FolderTaken, NoSpace, disk_is_full
 from tempo_core.types import FilterVerdict, JsonDict, level_key
 
 MANIFEST = "manifest.json"
@@ -290,16 +289,10 @@ def full_disk_is_told(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        if _is_full(error):
+        if disk_is_full(error):
             raise NoSpace(
                 f"The disk of {folder} is full; nothing was exported. Make room, then export again."
             ) from error
         if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
             raise FolderTaken(f"{folder} cannot be made ({error.strerror}). Choose another folder.") from error
         raise
-
-
-def _is_full(error: Exception) -> bool:
-    """The library of the weights' format has an error of its own, which tells the number in words only."""
-    full = (errno.ENOSPC, errno.EDQUOT)
-    return getattr(error, "errno", None) in full or any(f"(os error {number})" in str(error) for number in full)

@@ -14,7 +14,7 @@ import torch
 from transformers import TrainerCallback
 
 from tempo_core.errors import TooFew, TooLong
-from tempo_core.recipes import RunConfig
+from tempo_core.recipes import Phase, RunConfig
 from tempo_core.training import backbone, chain, features, flops, forecast, ranks, reference, workplace
 from tempo_core.training.chain import Link
 from tempo_core.training.features import FeatureCache, Uses
@@ -49,6 +49,7 @@ class Material:
         self.n_steps = planned[-1].steps_before + planned[-1].n_steps
         self.last_dpo = next((part for part in reversed(planned) if part.phase == "dpo"), None)
         self._uses: Uses | None = None
+        self._made: dict[tuple[Phase, int], Row] = {}
 
     def save_memory(self) -> None:
         """One step down: activations computed again instead of kept; where they are already, half the micro-batch."""
@@ -132,13 +133,16 @@ class Material:
         )
 
     def rows(self, part: Part, llm: HFVideoLLM) -> tuple[Row, ...]:
-        """The rows in training order; a row that comes twice is tokenised once."""
-        if part.phase == "sft":
-            made = {place: example_row(place, self.examples[place], llm) for place in set(part.order)}
-        else:
-            only = part.phase == "chosen_only"
-            made = {pair_id: pair_row(self.pairs[pair_id], llm, chosen_only=only) for pair_id in set(part.order)}
-        return tuple(made[row_id] for row_id in part.order)
+        """The rows in training order; each is tokenised once a run, for links change no tokenizer."""
+        for row_id in part.order:
+            if (part.phase, row_id) not in self._made:
+                self._made[part.phase, row_id] = self._row(part.phase, row_id, llm)
+        return tuple(self._made[part.phase, row_id] for row_id in part.order)
+
+    def _row(self, phase: Phase, row_id: int, llm: HFVideoLLM) -> Row:
+        if phase == "sft":
+            return example_row(row_id, self.examples[row_id], llm)
+        return pair_row(self.pairs[row_id], llm, chosen_only=phase == "chosen_only")
 
     def measure(self, llm: HFVideoLLM) -> Ahead:
         """Count the tokens of all stages, before the first step: no third stage must fail on what was known before.

@@ -6,7 +6,6 @@ folder get its name. Nothing in it is loaded before the manifest was checked.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -16,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tempo_core.errors import NoSpace
+from tempo_core.errors import NoSpace, disk_is_full
 
 MANIFEST = "manifest.json"
 UNFINISHED = ".tmp-"
@@ -82,11 +81,8 @@ def sweep(parent: Path) -> None:
 
 
 def _is_full(error: Exception, folder: Path) -> bool:
-    """Weights are written by libraries with errors of their own: safetensors tells the number in words, torch none."""
-    numbers = (errno.ENOSPC, errno.EDQUOT)
-    if getattr(error, "errno", None) in numbers or any(f"(os error {number})" in str(error) for number in numbers):
-        return True
-    return isinstance(error, RuntimeError) and shutil.disk_usage(folder).free < NOTHING_BYTES
+    # Torch's own error names no reason at all.
+    return disk_is_full(error) or (isinstance(error, RuntimeError) and shutil.disk_usage(folder).free < NOTHING_BYTES)
 
 
 def _listing(folder: Path) -> dict[str, dict[str, Any]]:
