@@ -135,6 +135,8 @@ TRIGGERS: dict[str, str] = {
         "review", "id = NEW.id OR token = NEW.token OR (pair_id = NEW.pair_id AND pair_version = NEW.pair_version)"
     ),
     **_append_only("comment", "id = NEW.id OR token = NEW.token"),
+    **_append_only("opinion", "id = NEW.id OR token = NEW.token"),
+    **_append_only("guideline", "id = NEW.id OR sha256 = NEW.sha256"),
     "dataset_version_no_update": f"BEFORE UPDATE ON dataset_version WHEN OLD.frozen_ms IS NOT NULL {_FROZEN}",
     "dataset_version_no_delete": f"BEFORE DELETE ON dataset_version WHEN OLD.frozen_ms IS NOT NULL {_FROZEN}",
     "dataset_version_no_replace": "BEFORE INSERT ON dataset_version WHEN EXISTS (SELECT 1 FROM dataset_version WHERE "

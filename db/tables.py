@@ -438,6 +438,7 @@ class ReviewRow(Base):
     token: Mapped[str] = mapped_column(unique=True)
     bulk: Mapped[str | None]
     created_ms: Mapped[int]
+    guideline_sha256: Mapped[str | None]
 
 
 class CommentRow(Base):
@@ -449,6 +450,124 @@ class CommentRow(Base):
     author_id: Mapped[int] = to("app_user")
     text: Mapped[str]
     token: Mapped[str] = mapped_column(unique=True)
+    created_ms: Mapped[int]
+
+
+class GuidelineRow(Base):
+    """What reviewers are asked to do. A changed text is a new row; reviews name the one they followed by its hash."""
+
+    __tablename__ = "guideline"
+    id: Mapped[int] = key()
+    sha256: Mapped[str] = mapped_column(unique=True)
+    text: Mapped[str]
+    created_by: Mapped[int] = to("app_user")
+    created_ms: Mapped[int]
+
+
+# ---- opinions: judgements of pairs that do not change them ----------------------------------------------------------
+class CampaignRow(Base):
+    """Who is asked about which pairs: a blind second review, or samples of strata."""
+
+    __tablename__ = "campaign"
+    __table_args__ = rules(one_of("kind", "second", "sample"))
+    id: Mapped[int] = key()
+    name: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str]
+    settings: Mapped[dict[str, Any]]
+    seed: Mapped[int]
+    created_by: Mapped[int] = to("app_user")
+    created_ms: Mapped[int]
+    closed_ms: Mapped[int | None]
+
+
+class StratumRow(Base):
+    """Pairs that are judged by a sample: `n_sample` are read, and more than `max_bad` of those refuse them all.
+
+    `bulk` is the token of the decision that followed, `bound` the share of bad pairs that it states.
+    """
+
+    __tablename__ = "stratum"
+    __table_args__ = rules(Index(None, "campaign_id"))
+    id: Mapped[int] = key()
+    campaign_id: Mapped[int] = to("campaign")
+    kind: Mapped[str]
+    level: Mapped[int | None]
+    model_id: Mapped[int] = to("model")
+    n_pairs: Mapped[int]
+    n_sample: Mapped[int]
+    max_bad: Mapped[int]
+    tolerated: Mapped[float]
+    confidence: Mapped[float]
+    bulk: Mapped[str | None]
+    bound: Mapped[float | None]
+
+
+class CampaignPairRow(Base):
+    """A pair of a campaign, in drawn order. Of a stratum all pairs are listed; the `drawn` ones are the sample."""
+
+    __tablename__ = "campaign_pair"
+    __table_args__ = rules(
+        Index(None, "campaign_id", "drawn", "ordinal"),
+        Index(None, "stratum_id", "ordinal"),
+        Index(None, "pair_id"),
+        rowid=False,
+    )
+    campaign_id: Mapped[int] = to("campaign", primary_key=True)
+    pair_id: Mapped[int] = to("pair", primary_key=True)
+    stratum_id: Mapped[int | None] = to("stratum")
+    ordinal: Mapped[int]
+    drawn: Mapped[bool]
+    claimed_by: Mapped[int | None] = to("app_user")
+    claim_until_ms: Mapped[int] = mapped_column(default=0)
+
+
+class OpinionRow(Base):
+    """Append-only, as reviews are. The newest of a person about a pair in a campaign counts, unless it is undone."""
+
+    __tablename__ = "opinion"
+    __table_args__ = rules(
+        one_of("verdict", "good", "bad", "unsure", "undone"),
+        Index(None, "campaign_id", "pair_id"),
+        Index(None, "pair_id"),
+    )
+    id: Mapped[int] = key()
+    campaign_id: Mapped[int] = to("campaign")
+    pair_id: Mapped[int] = to("pair")
+    reviewer_id: Mapped[int] = to("app_user")
+    act: Mapped[str]
+    verdict: Mapped[str]
+    left_is_chosen: Mapped[bool | None]
+    of_id: Mapped[int | None] = to("opinion")
+    reason: Mapped[str | None]
+    note: Mapped[str | None]
+    dwell_ms: Mapped[int | None]
+    token: Mapped[str] = mapped_column(unique=True)
+    guideline_sha256: Mapped[str | None]
+    created_ms: Mapped[int]
+
+
+# ---- what a group agrees on -----------------------------------------------------------------------------------------
+class SettingRow(Base):
+    """A setting of the whole studio, such as the reasons for a rejection; what is one person's is in `app_user`."""
+
+    __tablename__ = "setting"
+    __table_args__ = rules(rowid=False)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[list[Any]]
+    changed_by: Mapped[int] = to("app_user")
+    changed_ms: Mapped[int]
+
+
+class SavedViewRow(Base):
+    """A filter under a name: `query` is what the address of the page holds."""
+
+    __tablename__ = "saved_view"
+    __table_args__ = rules(UniqueConstraint("page", "name"))
+    id: Mapped[int] = key()
+    page: Mapped[str]
+    name: Mapped[str]
+    query: Mapped[dict[str, Any]]
+    created_by: Mapped[int] = to("app_user")
     created_ms: Mapped[int]
 
 
