@@ -14,15 +14,20 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, update
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
+from db import withdrawals
 from db.session import now_ms
 from db.tables import LibraryRow, LocationRow, PairRow, TimelineRow, VideoRow
+from db.withdrawals import give_back as give_back
+from db.withdrawals import withdraw as withdraw
+from db.withdrawals import withdrawn_ids as withdrawn_ids
 from tempo_core.errors import Unknown
 from tempo_core.types import Video
 
 FOUND, UNREADABLE = "found", "unreadable"
+MISSING: dict[str, Any] = {"status": "missing", "reason": "missing", "message": "No file with these bytes is left."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ def record_failure(
 ) -> int:
     """Keep a file that cannot be used, with the code and the sentence why."""
     known = by_sha(session, sha256) if sha256 else None
-    if known is not None and get(session, known).status == "ok":
+    if known is not None and get(session, known).status in ("ok", withdrawals.STATUS):
         _place(session, library_id, _text(rel_path), known)
         return known
     failed = {"sha256": sha256, "status": "corrupt", "reason": code, "message": message}
@@ -121,7 +126,7 @@ def _keep(session: Session, library_id: int, rel_path: str, sha256: str | None, 
         session.flush()
         video_id = row.id
     else:
-        session.execute(update(VideoRow).where(VideoRow.id == video_id).values(**values))
+        _update(session, video_id, values)
     _place(session, library_id, rel_path, video_id)
     return video_id
 
@@ -154,9 +159,15 @@ def _missing_without_place(session: Session, video_id: int) -> bool:
     elsewhere = select(LocationRow.video_id).where(LocationRow.video_id == video_id).limit(1)
     if session.execute(elsewhere).first() is not None:
         return False
-    missing = update(VideoRow).where(VideoRow.id == video_id)
-    session.execute(missing.values(status="missing", reason="missing", message="No file with these bytes is left."))
+    _update(session, video_id, MISSING)
     return True
+
+
+def _update(session: Session, video_id: int, values: dict[str, Any]) -> None:
+    row = session.get_one(VideoRow, video_id)
+    for name, value in withdrawals.stays_withdrawn(row, values).items():
+        setattr(row, name, value)
+    session.flush()
 
 
 def get(session: Session, video_id: int) -> VideoCard:
