@@ -37,12 +37,21 @@ NO_KEY = ""
 """An act without a key: it is reached by its button alone."""
 
 NAMED_KEYS = (
-    " ", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown", "Insert", "Delete",
-    "Backspace",
+    " ", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown", "Insert",
 )  # fmt: skip
-"""Besides single signs; all of them also with Shift."""
+"""Besides single signs. Backspace and Delete take a key away where keys are set."""
+
+BROWSERS_OWN = frozenset(
+    {f"Control+{key}" for key in "acdfghijlnopqrstuvwxyz+-="}
+    | {f"Control+Shift+{key}" for key in "cijknprtwz"}
+    | {f"Alt+{key}" for key in ("d", "e", "f", "ArrowLeft", "ArrowRight", "Home", " ")}
+    | {f"Control+{key}" for key in ("PageUp", "PageDown")}
+)
+"""What a browser does itself, whatever a page would like."""
 
 _KEYS = "desk_keys"
+_HELD = ("Control", "Alt", "Shift")
+_SPELT = re.compile(r"(?i:(?P<Control>control\+|ctrl\+)?(?P<Alt>alt\+)?(?P<Shift>shift\+)?)(?P<rest>.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +170,7 @@ def set_keys(
     """Keep the person's own keys; acts that are not named keep their default. What was stored.
 
     Args:
-        wanted: Key by act, as JavaScript's `event.key` spells it: "a", "Shift+e", "ArrowLeft", or `NO_KEY`.
+        wanted: Key by act, as JavaScript's `event.key` spells it: "a", "Shift+e", "Control+k", or `NO_KEY`.
         defaults: Key by act; its names are the acts there are.
 
     Raises:
@@ -182,7 +191,7 @@ def checked_keys(wanted: Mapping[str, str], defaults: Mapping[str, str]) -> dict
         raise BadSettings(f"There is no act {unknown[0]!r} to put on a key; there are {', '.join(defaults)}.")
     spelt = {act: spelling(key) for act, key in wanted.items()}
     for key, acts in conflicts({**defaults, **spelt}).items():
-        raise BadSettings(f"{shown(key)} is on two acts, {' and '.join(acts)}. Give one of them another key.")
+        raise BadSettings(f"{key!r} is on two acts, {' and '.join(acts)}. Give one of them another key.")
     return {act: key for act, key in spelt.items() if key != defaults[act]}
 
 
@@ -196,43 +205,32 @@ def conflicts(key_of: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def spelling(key: str) -> str:
-    """A key as it is stored: letters lower case, "Shift+" for the upper ones and for named keys.
+    """A key as it is stored: what is held in the order Control, Alt, Shift, then a sign; letters lower case.
 
     Raises:
         BadSettings: No such key, or one that the browser, the digits (reasons) or dialogs own.
     """
-    bare = key if key == " " else key.strip()
-    if bare == NO_KEY:
+    if key.strip() == NO_KEY and key != " ":
         return NO_KEY
-    upper, _, rest = ("Shift", "", bare[6:]) if bare[:6].lower() == "shift+" else ("", "", bare)
-    named = next(
-        (name for name in NAMED_KEYS if name.lower() == rest.lower()), " " if rest.lower() == "space" else None
-    )
-    if named is not None:
-        return f"Shift+{named}" if upper else named
-    if len(rest) != 1 or not rest.isprintable():
+    found = _SPELT.fullmatch(key if key == " " else key.strip())
+    held = "".join(f"{name}+" for name in _HELD if found and found[name]) if found else ""
+    rest = found["rest"] if found else ""
+    named = next((name for name in NAMED_KEYS if name.lower() == rest.lower()), " " if rest.lower() == "space" else "")
+    if not named and (len(rest) != 1 or not rest.isprintable()):
         raise BadSettings(
-            f"{key!r} cannot be a key here. Take a letter, a sign, an arrow or Space, alone or with Shift; Esc, Enter, "
-            "Tab, F-keys and everything with Ctrl, Alt or Cmd belong to the browser."
+            f"{key!r} cannot be a key here. Take a letter, a sign, an arrow or Space, alone or with Shift, Ctrl or "
+            "Alt; Esc, Enter, Tab and F-keys belong to the browser."
         )
     if rest.isdigit():
-        raise BadSettings(f"{rest!r} cannot be a key here: the digits give the reason of a rejection. Take a letter.")
-    if rest.isalpha():
-        return f"Shift+{rest.lower()}" if upper or rest != rest.lower() else rest
-    if upper:
+        raise BadSettings(f"{key!r} cannot be a key here: the digits give the reason of a rejection. Take a letter.")
+    if rest != rest.lower() and not named and "Shift+" not in held:
+        held += "Shift+"
+    if "Shift+" in held and not named and not rest.isalpha():
         raise BadSettings(f"Write the sign itself instead of {key!r}: with Shift a sign is another sign.")
-    return rest
-
-
-def shown(key: str) -> str:
-    """A key as people write it: "Shift + E", "←", "Space"."""
-    words = {
-        " ": "Space", "ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓", "PageUp": "Page up",
-        "PageDown": "Page down",
-    }  # fmt: skip
-    upper, rest = (True, key[6:]) if key.startswith("Shift+") else (False, key)
-    word = words.get(rest, rest.upper() if len(rest) == 1 else rest)
-    return f"Shift + {word}" if upper else word
+    spelt = held + (named or rest.lower())
+    if spelt in BROWSERS_OWN:
+        raise BadSettings(f"{spelt!r} cannot be a key here: the browser does something with it. Take another one.")
+    return spelt
 
 
 def _preferences(session: Session, person: Person) -> dict[str, Any]:
