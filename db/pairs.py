@@ -182,7 +182,15 @@ def _values(draft: PairDraft, chosen: _Side, rejected: _Side, prompt: str, job_i
         "status": "pending" if all(verdict.passed for verdict in draft.verdicts) else "filtered",
         "job_id": job_id,
         "created_ms": now_ms(),
+        "model_id": chosen.model_id,
+        "input": chosen.input,
+        "length_ratio": _length_ratio(len(chosen.text), len(rejected.text)),
     }
+
+
+def _length_ratio(chosen: int, rejected: int) -> float | None:
+    """Of characters, as the rule of that name measures it; None where a side is empty."""
+    return max(chosen, rejected) / min(chosen, rejected) if chosen and rejected else None
 
 
 def _result(pair_id: int, v: FilterVerdict) -> dict[str, Any]:
@@ -200,13 +208,17 @@ def _result(pair_id: int, v: FilterVerdict) -> dict[str, Any]:
 class _Side:
     text: str
     recipe: str
+    model_id: int
+    input: str
 
 
 def _sides(session: Session, response_ids: set[int]) -> dict[int, _Side]:
     """Responses with their recipes in contents, not in ids, so that a pair has the same uid in every database."""
     found: dict[int, _Side] = {}
-    for response_id, text, seed, *contents in session.execute(_SIDES, {"response_ids": sorted(response_ids)}):
-        found[response_id] = _Side(text, "|".join([*(part or "" for part in contents), str(seed)]))
+    rows = session.execute(_SIDES, {"response_ids": sorted(response_ids)})
+    for response_id, text, seed, model_id, settings, *contents in rows:
+        recipe = "|".join([*(part or "" for part in contents), str(seed)])
+        found[response_id] = _Side(text, recipe, model_id, str(settings.get("input", "imported")))
     lost = response_ids - found.keys()
     if lost:
         raise Unknown(f"There is no response {min(lost)}.")
@@ -216,8 +228,8 @@ def _sides(session: Session, response_ids: set[int]) -> dict[int, _Side]:
 _INSERT = insert(PairRow).returning(PairRow.id, sort_by_parameter_order=True)
 # Built once: thousands of pairs are made in one go.
 _SIDES = (
-    select(ResponseRow.id, ResponseRow.text, ResponseRow.seed, VideoRow.sha256, TimelineRow.sha256, PlanRow.sha256,
-           ModelRow.files_sha256, PromptRow.sha256, SamplingRow.sha256)
+    select(ResponseRow.id, ResponseRow.text, ResponseRow.seed, ModelRow.id, SamplingRow.settings, VideoRow.sha256,
+           TimelineRow.sha256, PlanRow.sha256, ModelRow.files_sha256, PromptRow.sha256, SamplingRow.sha256)
     .join(VideoRow, VideoRow.id == ResponseRow.video_id)
     .join(ModelRow, ModelRow.id == ResponseRow.model_id)
     .join(PromptRow, PromptRow.id == ResponseRow.prompt_id)

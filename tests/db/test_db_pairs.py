@@ -59,7 +59,7 @@ def test_texts_that_are_not_the_responses_cannot_be_stored(shelf, database):
     shelf.pair()
     copy = (
         "INSERT INTO pair SELECT NULL, 'u', video_id, plan_id, chosen_id, rejected_id, prompt_id, kind, magnitude, "
-        "difficulty, n_clips, prompt, 'something else', rejected, status, 1, NULL, 0, NULL, 0 FROM pair"
+        "difficulty, n_clips, prompt, 'something else', rejected, status, 1, NULL, 0, NULL, 0, NULL, NULL, NULL FROM pair"
     )
     with pytest.raises(IntegrityError), database.session() as session:
         session.execute(text(copy))
