@@ -24,8 +24,12 @@ PAGES = {
     ],
     "Train": [
         ("curriculum", "Curriculum", ":material/stairs_2:"),
+        ("datasets", "Datasets", ":material/lock:"),
         ("runs", "Runs", ":material/monitoring:"),
         ("evaluate", "Evaluate", ":material/fact_check:"),
+    ],
+    "Team": [
+        ("settings", "Settings", ":material/settings:"),
     ],
 }
 

@@ -66,15 +66,19 @@ def words(text: str) -> list[str]:
     return found + text[at:].split()
 
 
+def unknown(text: str) -> tuple[str, ...]:
+    """The words of a text that the embedded model does not know, each once."""
+    return tuple(dict.fromkeys(word for word in words(text) if word not in _KNOWN))
+
+
 def check(text: str) -> None:
     """Refuse a text that the embedded model cannot read.
 
     Raises:
         OutsideVocabulary: Names the unknown words; nothing is ever read as padding.
     """
-    unknown = list(dict.fromkeys(word for word in words(text) if word not in _KNOWN))
-    if unknown:
-        shown = ", ".join(repr(word) for word in unknown[:8]) + (" ..." if len(unknown) > 8 else "")
+    if strange := unknown(text):
+        shown = ", ".join(repr(word) for word in strange[:8]) + (" ..." if len(strange) > 8 else "")
         raise OutsideVocabulary(
             f"The embedded model does not know {shown}. It reads only the {len(WORDS)} words of the drawn world; "
             "use a prompt of the embedded set, or load another model for free text."
