@@ -1,19 +1,25 @@
-"""Who looks at which pair now. A claim is a courtesy of 10 minutes; what keeps reviews safe is `reviews.decide`."""
+"""Who looks at which pair now. A claim is a courtesy of 10 minutes; what keeps reviews safe is `reviews.decide`.
+
+Pairs of withdrawn videos are never handed out. What a person holds keeps its order: the end of a lease is a few
+milliseconds later the earlier the pair stands in the queue.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, case, select, update
 from sqlalchemy.orm import Session
 
-from db import people
+from db import people, withdrawals
 from db.pair_filters import NO_FILTER, PairFilter, where
 from db.people import Person
 from db.session import now_ms
 from db.tables import PairRow
 
 LEASE_MS = 600_000
+FIRST_MS = 1000
+"""By how much a lease ends later for the pair that its holder wants to see first."""
 
 
 def claim(session: Session, person: Person, n: int, wanted: PairFilter = NO_FILTER) -> list[tuple[int, int]]:
@@ -23,15 +29,25 @@ def claim(session: Session, person: Person, n: int, wanted: PairFilter = NO_FILT
     """
     people.require(person, "reviewer")
     now, p = now_ms(), PairRow
-    matches = where(wanted.with_status("pending"))
-    mine = select(p.id).where(p.claimed_by == person.id, p.claim_until_ms >= now, *matches).order_by(p.id).limit(n)
-    held = list(session.execute(mine).scalars())
+    matches = [*where(wanted.with_status("pending")), _in_use()]
+    mine = select(p.id).where(p.claimed_by == person.id, p.claim_until_ms >= now, *matches)
+    held = list(session.execute(mine.order_by(p.claim_until_ms.desc(), p.id).limit(n)).scalars())
     free = select(p.id).where(p.claim_until_ms < now, *matches).order_by(p.claim_until_ms, p.id).limit(n - len(held))
     # Nobody waits for another's row on Postgres; SQLite has one writer and leaves this out.
     new = list(session.execute(free.with_for_update(skip_locked=True)).scalars()) if len(held) < n else []
     _lease(session, held + new, person.id, now + LEASE_MS)
     versions: dict[int, int] = {i: v for i, v in session.execute(select(p.id, p.version).where(p.id.in_(held + new)))}
     return [(pair_id, versions[pair_id]) for pair_id in held + new]
+
+
+def hold(session: Session, person: Person, pair_id: int) -> bool:
+    """Make this pending pair the first of the person's queue, unless another holds it; whether it is theirs now."""
+    people.require(person, "reviewer")
+    now, p = now_ms(), PairRow
+    free = (p.claimed_by == person.id) | (p.claim_until_ms < now) | p.claimed_by.is_(None)
+    wanted = update(p).where(p.id == pair_id, p.status == "pending", free)
+    taken = wanted.values(claimed_by=person.id, claim_until_ms=now + LEASE_MS + FIRST_MS).returning(p.id)
+    return session.execute(taken, execution_options={"synchronize_session": False}).first() is not None
 
 
 def renew(session: Session, person: Person, pair_ids: Collection[int]) -> int:
@@ -53,5 +69,11 @@ def _change(session: Session, person: Person, pair_ids: Collection[int] | None, 
 
 
 def _lease(session: Session, pair_ids: list[int], person_id: int, until: int) -> None:
-    held = update(PairRow).where(PairRow.id.in_(pair_ids)).values(claimed_by=person_id, claim_until_ms=until)
+    places = {pair_id: until - place for place, pair_id in enumerate(pair_ids)}
+    ends = case(places, value=PairRow.id) if places else until
+    held = update(PairRow).where(PairRow.id.in_(pair_ids)).values(claimed_by=person_id, claim_until_ms=ends)
     session.execute(held, execution_options={"synchronize_session": False})
+
+
+def _in_use() -> ColumnElement[bool]:
+    return PairRow.video_id.not_in(withdrawals.withdrawn_ids())

@@ -29,7 +29,8 @@ QUIETLY = {"synchronize_session": False}
 class ReviewItem:
     """One thing a reviewer did. `of` is the token of the review that undo or reason speaks about.
 
-    `chosen` and `rejected` are the texts after an edit; `version` is the pair's as the reviewer saw it.
+    `chosen` and `rejected` are the texts after an edit; `version` is the pair's as the reviewer saw it;
+    `guideline_sha256` names the guidelines that the reviewer had before them.
     """
 
     token: str
@@ -43,11 +44,12 @@ class ReviewItem:
     note: str | None = None
     dwell_ms: int | None = None
     swapped: bool = False
+    guideline_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """`review_id` is None for what makes no review (skip, comment); `repeated`: it had been saved before."""
+    """`review_id` is None for what makes no review (skip, hold, comment); `repeated`: it had been saved before."""
 
     token: str
     pair_id: int
@@ -89,6 +91,16 @@ class ReviewLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """A decision that its author may still take back."""
+
+    pair_id: int
+    act: str
+    token: str
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """One reviewer's progress: `done` pairs decided one by one, of `total` = done and still pending."""
 
@@ -110,6 +122,9 @@ def decide(session: Session, person: Person, item: ReviewItem) -> Saved | Confli
         return Saved(item.token, item.pair_id, pair.status, pair.version, before.id, repeated=True)
     if item.act == "skip":
         claims.release(session, person, [item.pair_id])
+        return Saved(item.token, item.pair_id, pair.status, pair.version)
+    if item.act == "hold":
+        claims.hold(session, person, item.pair_id)
         return Saved(item.token, item.pair_id, pair.status, pair.version)
     if pair.status == "filtered":
         text = "A rule refused this pair, so it cannot be decided. Its checks tell which."
@@ -197,6 +212,7 @@ def _append(session: Session, person: Person, item: ReviewItem, pair: Any, verdi
         dwell_ms=item.dwell_ms,
         token=item.token,
         created_ms=now_ms(),
+        guideline_sha256=item.guideline_sha256,
         **more,
     )
     session.add(row)
@@ -239,6 +255,20 @@ def history(session: Session, pair_id: int) -> list[ReviewLine]:
         )
         for row, name in rows
     ]  # fmt: skip
+
+
+def latest(session: Session, person: Person, n: int = 20) -> list[Past]:
+    """This person's newest decisions that stand, one by one (bulk left out), the newest last."""
+    r, p = ReviewRow, PairRow
+    newest = (p.id == r.pair_id) & (r.pair_version == p.version - 1)
+    query = (
+        select(r.pair_id, r.act, r.token, r.created_ms)
+        .join(p, newest)
+        .where(r.reviewer_id == person.id, r.bulk.is_(None), r.act.in_((*VERDICTS, "reason")))
+        .order_by(r.created_ms.desc(), r.id.desc())
+        .limit(n)
+    )
+    return [Past(*row) for row in reversed(session.execute(query).all())]
 
 
 def comments(session: Session, pair_id: int) -> list[tuple[str, str, int]]:

@@ -1,12 +1,11 @@
 """The keys of the review desk, in one place: act -> key as JavaScript's `event.key` spells it.
 
 Letters are lower case; what is held comes before, in the order Control, Alt, Shift ("Shift+e", "Control+k"). Signs that
-need Shift anyway are written alone ("?"). A reviewer's own keys are kept as what differs from `DEFAULTS`.
+need Shift anyway are written alone ("?"), "" is no key. A reviewer's own keys are kept as what differs from `DEFAULTS`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 DEFAULTS: Mapping[str, str] = {
@@ -67,21 +66,12 @@ WORDS: Mapping[str, str] = {
 BLIND_ACTS = ("skip", "undo", "play", "stepBack", "stepOn", "slower", "faster", "guidelines", "palette", "help")
 """The acts of a blind desk; 1, 2 and 0 give the answer there."""
 
-RESERVED = frozenset({*"0123456789", "Tab", "Enter", "Escape", "Control+z"})
-"""Keys that no act may take: digits answer a question, the rest moves through the page or closes what is open."""
-
 _SHOWN = {" ": "Space", "ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓", "Control": "Ctrl"}
-_SPELT = re.compile(r"(Control\+)?(Alt\+)?(Shift\+)?(\S| |[A-Z][A-Za-z0-9]+)")
 
 
 def merged(own: Mapping[str, str]) -> dict[str, str]:
     """The keys of one reviewer: the defaults with what this reviewer changed. Acts that are gone are left out."""
     return {act: own.get(act, key) for act, key in DEFAULTS.items()}
-
-
-def is_spelt(key: str) -> bool:
-    """Could `event.key` spell a key like this, in our order of what is held?"""
-    return _SPELT.fullmatch(key) is not None and key == (key.lower() if len(key) == 1 else key)
 
 
 def shown(key: str) -> str:

@@ -1,15 +1,17 @@
 """Reviews: nothing is lost, nothing counts twice, and nobody decides over another without seeing it."""
 
 import sqlite3
-import threading
 from itertools import count
+from multiprocessing import get_context
 
 import pytest
+from review_writer import judge
 from sqlalchemy import text
 
-from db import bulk, claims, pairs, reviews
+from db import bulk, claims, pairs, reviews, withdrawals
 from db.pair_filters import PairFilter
 from db.reviews import Conflict, ReviewItem, Saved
+from db.tables import PairRow
 from tempo_core.errors import NotAllowed, TempoError, Unknown
 from tempo_core.types import FilterVerdict
 
@@ -175,6 +177,24 @@ def test_a_viewer_cannot_review_and_an_unknown_pair_is_named(shelf, me):
         shelf.do(reviews.decide, me, item(77, "accept"))
 
 
+def test_a_review_names_the_guidelines_that_were_followed(shelf, me):
+    pair_id = shelf.pair()
+    shelf.do(reviews.decide, me, item(pair_id, "accept", guideline_sha256="a" * 64))
+    with shelf.database.reading() as session:
+        assert session.execute(text("SELECT guideline_sha256 FROM review")).all() == [("a" * 64,)]
+
+
+def test_the_latest_decisions_are_those_that_stand_and_can_be_taken_back(shelf, me, ada):
+    ids = shelf.pairs(4)
+    for number, pair_id in enumerate(ids):
+        shelf.do(reviews.decide, me, item(pair_id, "reject", token=f"r{number}"))
+    shelf.do(reviews.decide, me, item(ids[0], "reason", of="r0", reason="other", token="why"))
+    shelf.do(reviews.decide, me, item(ids[1], "undo", of="r1"))
+    shelf.do(reviews.decide, ada, item(ids[2], "accept", version=2))
+    assert {past.token for past in shelf.look(reviews.latest, me)} == {"r3", "why"}
+    assert isinstance(shelf.do(reviews.decide, me, item(ids[0], "undo", of="why")), Saved)
+
+
 def test_progress_counts_single_decisions_and_their_median_time(shelf, me):
     ids = shelf.pairs(5)
     for pair_id, dwell_ms in zip(ids[:3], (1000, 9000, 3000), strict=True):
@@ -232,6 +252,28 @@ def test_a_claim_gives_the_same_pairs_again_to_the_same_person_only(shelf, me, a
     assert [i for i, _ in shelf.do(claims.claim, ada, 8)] == [*ids[3:], *ids[:3]]
 
 
+def test_what_is_held_again_comes_first_and_the_order_stays(shelf, me, ada):
+    ids = shelf.pairs(5)
+    shelf.do(claims.claim, me, 3)
+    shelf.do(reviews.decide, me, item(ids[0], "skip"))
+    shelf.do(reviews.decide, me, item(ids[0], "hold"))
+    for _ in range(2):
+        assert [i for i, _ in shelf.do(claims.claim, me, 3)] == ids[:3]
+    shelf.do(claims.hold, me, ids[2])
+    for _ in range(2):
+        assert [i for i, _ in shelf.do(claims.claim, me, 3)] == [ids[2], ids[0], ids[1]]
+    assert not shelf.do(claims.hold, ada, ids[2]) and shelf.do(claims.hold, ada, ids[4])
+
+
+def test_pairs_of_a_withdrawn_video_are_not_handed_out(shelf, me):
+    withdrawn, left = shelf.pair("a"), shelf.pair("b")
+    shelf.do(claims.claim, me, 8)
+    shelf.do(withdrawals.withdraw, me, shelf.ids["a"], "the licence ended", cause="licence")
+    assert [i for i, _ in shelf.do(claims.claim, me, 8)] == [left]
+    shelf.do(withdrawals.give_back, me, shelf.ids["a"])
+    assert {i for i, _ in shelf.do(claims.claim, me, 8)} == {withdrawn, left}
+
+
 def test_a_lease_that_ran_out_is_free_and_can_no_longer_be_renewed_by_others(shelf, me, ada):
     (pair_id,) = shelf.pairs(1)
     shelf.do(claims.claim, me, 1)
@@ -242,28 +284,28 @@ def test_a_lease_that_ran_out_is_free_and_can_no_longer_be_renewed_by_others(she
     assert [i for i, _ in shelf.do(claims.claim, ada, 1)] == [pair_id]
 
 
-def test_eight_threads_claim_and_decide_every_pair_exactly_once(shelf):
-    ids = shelf.pairs(8, "a") + shelf.pairs(8, "b") + shelf.pairs(8, "c")
+def test_eight_reviewers_in_four_processes_decide_200_pairs_each_at_once(shelf, database):
+    """Two threads in each process: none twice, none lost, nobody asked to try again."""
+    n_each, first = 200, shelf.pair()
+    with database.session() as session:
+        copied = ", ".join(column.name for column in PairRow.__table__.columns if column.name not in ("id", "uid"))
+        numbers = f"WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {8 * n_each})"
+        session.execute(text(f"{numbers} INSERT INTO pair (uid, {copied}) SELECT 'copy ' || i, {copied} FROM n, pair"))
     persons = [shelf.person(f"p{number}") for number in range(8)]
-    taken, errors = [], []
-
-    def work(person):
-        try:
-            while claimed := shelf.do(claims.claim, person, 2):
-                taken.extend(pair_id for pair_id, _ in claimed)
-                for pair_id, version in claimed:
-                    shelf.do(reviews.decide, person, item(pair_id, "accept", version))
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=work, args=(person,)) for person in persons]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert errors == []
-    assert sorted(taken) == sorted(ids)
-    assert shelf.look(pairs.counts).status == {"accepted": 24}
+    spawn = get_context("spawn")
+    judged = spawn.Queue()
+    at_work = [
+        spawn.Process(target=judge, args=(database.path, persons[k : k + 2], n_each, judged)) for k in range(0, 8, 2)
+    ]
+    for process in at_work:
+        process.start()
+    told = [judged.get(timeout=120) for _ in persons]
+    for process in at_work:
+        process.join(60)
+    assert [name for name, ids in told if not isinstance(ids, list)] == [], told
+    taken = [pair_id for _, ids in told for pair_id in ids]
+    assert [len(ids) for _, ids in told] == [n_each] * 8 and sorted(taken) == list(range(first, first + 8 * n_each))
+    assert shelf.look(pairs.counts).status == {"accepted": 8 * n_each}
 
 
 # ---- append-only ----------------------------------------------------------------------------------------------------
@@ -275,9 +317,9 @@ def test_eight_threads_claim_and_decide_every_pair_exactly_once(shelf):
         "DELETE FROM review",
         "INSERT OR REPLACE INTO review SELECT * FROM review",
         "REPLACE INTO review SELECT NULL, pair_id, pair_version, reviewer_id, act, 'accepted', of_id, reason, swapped, "
-        "edited_chosen, edited_rejected, note, dwell_ms, token || 'x', bulk, created_ms FROM review",
-        "REPLACE INTO review SELECT NULL, pair_id, pair_version + 9, reviewer_id, act, 'accepted', of_id, reason, "
-        "swapped, edited_chosen, edited_rejected, note, dwell_ms, token, bulk, created_ms FROM review",
+        "edited_chosen, edited_rejected, note, dwell_ms, token || 'x', bulk, created_ms, guideline_sha256 FROM review",
+        "REPLACE INTO review SELECT NULL, pair_id, pair_version + 9, reviewer_id, act, 'accepted', of_id, reason, swapped, "
+        "edited_chosen, edited_rejected, note, dwell_ms, token, bulk, created_ms, guideline_sha256 FROM review",
         "UPDATE comment SET text = 'x'",
         "DELETE FROM comment",
         "INSERT OR REPLACE INTO comment SELECT * FROM comment",
