@@ -102,13 +102,14 @@ def _reasons() -> None:
     may = _may()
     stamp = hash(reasons)
     with st.form("reasons", border=False):
-        columns = st.columns(3)
+        # Row by row, so that the Tab key follows the numbers.
+        places = [column for _ in range(3) for column in st.columns(3)]
         asked = [
-            columns[i % 3].text_input(
+            place.text_input(
                 f"Key {i + 1:d}", reasons[i] if i < len(reasons) else "", key=f"reason{i}_{stamp}", disabled=not may,
                 max_chars=settings.LONGEST_REASON, placeholder="none",
             )
-            for i in range(MOST_REASONS)
+            for i, place in enumerate(places[:MOST_REASONS])
         ]  # fmt: skip
         with st.container(horizontal=True):
             save = st.form_submit_button("Save reasons", type="primary", icon=":material/save:", disabled=not may)

@@ -127,19 +127,22 @@ def ask(
     user_seed: int,
     report: Report = lambda progress: None,
     videos_per_batch: int | None = None,
+    phrasings: Sequence[str] = (),
 ) -> Iterator[Drafts]:
     """Ask about every job and yield after each batch of videos, so that the caller can store it.
 
     Args:
         videos_per_batch: None takes what fills the model's batches a few times.
+        phrasings: Ways to ask for the whole video; those of the model's own set when empty.
 
     Raises:
         VideoLost: The model does not see its videos; nothing it says would be worth storing.
     """
     n = videos_per_batch or _videos_per_batch(llm, sampling)
+    prompts = PROMPT_SETS[llm.prompt_set].asking(phrasings)
     report(Progress(0, len(jobs), "asking"))
     for start in range(0, len(jobs), n):
-        drafts = _ask_batch(_Asking(llm, sampling, pictures, user_seed), jobs[start : start + n])
+        drafts = _ask_batch(_Asking(llm, prompts, sampling, pictures, user_seed), jobs[start : start + n])
         yield drafts
         done = min(start + n, len(jobs))
         report(Progress(done, len(jobs), f"{done} of {len(jobs)} videos asked"))
@@ -156,13 +159,10 @@ class _Asking:
     """What all questions of a call share."""
 
     llm: Asked
+    prompts: PromptSet
     sampling: Sampling
     pictures: Pictures
     user_seed: int
-
-    @property
-    def prompts(self) -> PromptSet:
-        return PROMPT_SETS[self.llm.prompt_set]
 
     def answer(self, questions: Sequence[Question], seeds: Sequence[int]) -> list[Answer]:
         return self.llm.answer(questions, self.sampling, seeds) if questions else []

@@ -1,14 +1,14 @@
 """What is asked of a Video LLM, in our own words; a family names the set it understands.
 
 A pair's prompt is one of six ways to ask for the events in order, drawn by seed, always about the WHOLE clean video.
-The embedded model knows its small vocabulary only, so its set is worded in it.
+The embedded model knows its small vocabulary only, so its set is worded in it. A group may ask in words of its own.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tempo_core.worlds import vocabulary
 
@@ -31,6 +31,10 @@ class PromptSet:
     """Asks, without pictures, for one description from clip captions listed in plan order."""
     differential: bool = True
     """Whether `caption_next` uses the caption before. If not, the clips of a video can be captioned in one batch."""
+
+    def asking(self, phrasings: Sequence[str]) -> PromptSet:
+        """This set with other ways to ask for the whole video; itself when there are none."""
+        return replace(self, describe=tuple(phrasings)) if phrasings else self
 
     def phrasing(self, seed: int) -> str:
         """The phrasing this seed draws."""

@@ -30,7 +30,7 @@ class Keys {
     };
     for (const { name, acts } of groups) {
       const group = make("section", "group");
-      group.append(make("h3", "", name));
+      group.append(make("h2", "", name));
       for (const { act, words, usual } of acts) {
         const row = make("label", "row");
         const field = make("input", "key");

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from db import models, pairs, plans, prompts, responses, samplings, timelines
+from db import models, pairs, plans, prompts, responses, samplings, settings, timelines
 from db.plans import PlanDraft
 from db.responses import CaptionRecipe, Recipe
 from db.session import Database
@@ -22,10 +22,11 @@ from jobs.payloads import PairPayload
 from jobs.tasks import JobRef
 from jobs.tasks.shown import ShownVideos
 from tempo_core import filters, pairing, perturbation, video_llms
-from tempo_core.errors import TooFew
+from tempo_core.errors import OutsideVocabulary, TooFew
 from tempo_core.pairing import Drafts, PairingJob
 from tempo_core.prompts import PROMPT_SETS, VERSION
 from tempo_core.types import Answer, Difficulty, JsonDict, PerturbationPlan, Sampling
+from tempo_core.worlds import vocabulary
 
 if TYPE_CHECKING:
     from tempo_core.video_llms.base import VideoLLM
@@ -55,10 +56,14 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     if not isinstance(payload, PairPayload):
         raise ValueError(f"pair was given {type(payload).__name__}")
     kept = _kept(database, payload)
+    with database.reading() as session:
+        phrasings = settings.checked_phrasings(payload.phrasings) or settings.phrasings(session)
     llm = video_llms.load(Path(payload.model), positions=payload.positions)
+    if llm.prompt_set == "embedded":
+        _refuse_unknown_words(phrasings)
     sampling = replace(payload.sampling, positions=llm.positions)
     with database.session() as session:
-        asking = _asking(session, llm, sampling, payload, job)
+        asking = _asking(session, llm, sampling, payload, job, phrasings)
     work: list[PairingJob] = []
     for video in kept.values():
         # One video a transaction: planning a large library would lock everybody else out for minutes.
@@ -68,7 +73,8 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     counts = {"videos": len(work), "pairs": 0, "pending": 0, "filtered": 0}
     failed: dict[str, str] = {}
     pictures = ShownVideos(job.home.cache, llm.long_side, kept)
-    for drafts in pairing.ask(llm, work, sampling, pictures, user_seed=payload.seed, report=report):
+    asked = pairing.ask(llm, work, sampling, pictures, user_seed=payload.seed, report=report, phrasings=phrasings)
+    for drafts in asked:
         for of_one in _by_video(drafts):
             with database.session() as session:
                 _store(session, of_one, asking, kept, counts)
@@ -90,16 +96,30 @@ def _kept(database: Database, payload: PairPayload) -> dict[int, KeptVideo]:
     return kept
 
 
-def _asking(session: Session, llm: VideoLLM, sampling: Sampling, payload: PairPayload, job: JobRef) -> _Asking:
-    checkpoint, words = llm.checkpoint, PROMPT_SETS[llm.prompt_set]
+def _refuse_unknown_words(phrasings: Sequence[str]) -> None:
+    """Before anything is asked: a pair whose prompt the embedded model cannot read could never be trained on."""
+    for text in phrasings:
+        try:
+            vocabulary.check(text)
+        except OutsideVocabulary as error:
+            raise OutsideVocabulary(
+                f"The prompt {text!r} is not for this model. {error} Own prompts stand on the settings page (Prompts)."
+            ) from None
+
+
+def _asking(
+    session: Session, llm: VideoLLM, sampling: Sampling, payload: PairPayload, job: JobRef, phrasings: Sequence[str]
+) -> _Asking:
+    checkpoint, words = llm.checkpoint, PROMPT_SETS[llm.prompt_set].asking(phrasings)
     # A list of captions is replayed from the stored captions and the plan; the prompt's row holds its wording only.
     listed = words.from_captions(["{captions in plan order}"])
     asked = listed if sampling.input == "captions" else "\n".join(words.describe)
     name = f"{words.name}-{VERSION}"
+    of_video = "own/video" if phrasings and sampling.input == "video" else f"{name}/{sampling.input}"
     return _Asking(
         model_id=models.register(session, checkpoint.path, checkpoint.family, checkpoint.files_sha256, llm.name),
         sampling_id=samplings.id_of(session, sampling),
-        clean_prompt_id=prompts.id_of(session, asked, f"{name}/{sampling.input}"),
+        clean_prompt_id=prompts.id_of(session, asked, of_video),
         caption_prompt_id=prompts.id_of(session, words.caption_first, f"{name}/caption"),
         seed=payload.seed,
         job_id=job.id,

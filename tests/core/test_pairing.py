@@ -125,6 +125,17 @@ def test_the_training_prompt_is_one_of_six_and_varies(llm):
 
 
 @pytest.mark.parametrize("kind_of_input", ["captions", "video"])
+def test_prompts_of_ones_own_are_asked_and_kept_with_each_pair(llm, asked, kind_of_input):
+    own = ("Say what happens, in order.", "Tell the video.")
+    known = replace(job(1), captions={c: "a red square" for c in range(4)})
+    sampling = replace(SAMPLING, input=kind_of_input, max_new_tokens=1)
+    _, _, pairs = everything(run(llm, [known], sampling, phrasings=own))
+    assert {prompt for prompt, _, _ in pairs.values()} <= set(own)
+    if kind_of_input == "video":
+        assert {question.text for call in asked for question in call} <= set(own)
+
+
+@pytest.mark.parametrize("kind_of_input", ["captions", "video"])
 def test_the_size_of_the_batches_changes_nothing(llm, kind_of_input):
     jobs, sampling = [job(i, n_clips=3 + i) for i in range(1, 4)], replace(SAMPLING, input=kind_of_input)
     assert everything(run(llm, jobs, sampling)) == everything(run(llm, jobs, sampling, videos_per_batch=1))

@@ -15,8 +15,25 @@ from tempo_core.recipes import PRESETS
 from tempo_core.settings import Home
 from tempo_core.timeline import Richness
 
-COMMANDS = ("draw", "scan", "pair", "accept", "freeze", "sft", "train", "evaluate", "export", "export-model",
-            "export-clip", "setup", "worker", "doctor", "jobs", "cancel", "run")
+COMMANDS = (
+    "draw",
+    "scan",
+    "pair",
+    "accept",
+    "freeze",
+    "sft",
+    "train",
+    "evaluate",
+    "export",
+    "export-model",
+    "export-clip",
+    "setup",
+    "worker",
+    "doctor",
+    "jobs",
+    "cancel",
+    "run",
+)
 
 
 @pytest.fixture
@@ -51,6 +68,7 @@ def test_the_help_names_every_command():
         (["scan", "/tmp", "--set", "min_clips=many"], "'many' is no number"),
         (["pair", "--model", "/tmp"], "/tmp"),
         (["pair", "--magnitudes", "1"], "at least 2"),
+        (["pair", "--phrasing", "Describe {captions}."], "nothing is filled in"),
         (["evaluate"], "either a run or a model folder"),
         (["train", "--resume", "77"], "77"),
         (["export-model", "77"], "There is no run 77"),
@@ -97,8 +115,9 @@ def test_a_job_that_finds_its_input_bad_is_two_with_the_reason_kept(shell, capsy
 
 
 def test_ctrl_c_cancels_the_job_that_is_waited_for(shell):
-    process = subprocess.Popen([sys.executable, "-m", "jobs", "draw", "--videos", "5000"], stderr=subprocess.PIPE,
-                               env=os.environ, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jobs", "draw", "--videos", "5000"], stderr=subprocess.PIPE, env=os.environ, text=True
+    )
     shell.started.append(process)
     shell.until(lambda: shell.started_jobs() and shell.job(1).progress > 0)
     process.send_signal(signal.SIGINT)

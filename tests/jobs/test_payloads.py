@@ -10,7 +10,14 @@ from jobs.payloads import KINDS, BadPayload, EvaluatePayload, PairPayload, ScanP
 MADE = [
     payloads.DrawPayload(n_videos=3),
     ScanPayload(folder="/videos", richness={"max_shot_s": 16.0, "min_clips": 4}),
-    PairPayload(model="/models/tiny", kinds=("drop",), magnitudes=(2, 16), limit_videos=5, video_ids=(1, 2)),
+    PairPayload(
+        model="/models/tiny",
+        kinds=("drop",),
+        magnitudes=(2, 16),
+        limit_videos=5,
+        video_ids=(1, 2),
+        phrasings=("Tell it.",),
+    ),
     TrainPayload(run_id=7),
     EvaluatePayload(run_id=7, benchmarks=("drawn_world",)),
     payloads.ExportPayload(version_id=1, format="hub"),
