@@ -35,8 +35,11 @@ NEARLY_ALL = Fraction(9, 10)
 POWER = 0.9
 """How likely a stratum as good as expected should pass, where the number of bad ones allowed is chosen for us."""
 
-_SAFE = 1e-9
-"""Logarithms of factorials of 100,000 are right to 1e-10; probabilities are taken this much larger."""
+_SAFE = 1e-8
+"""Logarithms of factorials of 100,000 are right to 1e-9; probabilities are taken this much larger."""
+
+_NOTHING = 1e-25
+"""Terms this much smaller than the largest are left out; there are fewer than 100,000."""
 
 _EXACT = 400
 """Strata up to this size are counted in whole numbers."""
@@ -52,7 +55,7 @@ class Plan(NamedTuple):
 class Bound(NamedTuple):
     """At most this many pairs of the whole stratum are bad, those found included."""
 
-    count: int
+    n_bad: int
     share: float
 
 
@@ -71,11 +74,28 @@ def at_most(bad: int, n_pairs: int, n_bad: int, n_sample: int) -> float:
     if n_pairs <= _EXACT:
         ways = sum(comb(n_bad, k) * comb(n_pairs - n_bad, n_sample - k) for k in range(first, last + 1))
         return float(Fraction(ways, comb(n_pairs, n_sample)))
-    everything = _log_comb(n_pairs, n_sample)
-    terms = (
-        _log_comb(n_bad, k) + _log_comb(n_pairs - n_bad, n_sample - k) - everything for k in range(first, last + 1)
-    )
-    return min(1.0, fsum(exp(term) for term in terms) * (1 + _SAFE))
+    return min(1.0, _sum(first, last, n_pairs, n_bad, n_sample) * (1 + _SAFE))
+
+
+def _sum(first: int, last: int, n_pairs: int, n_bad: int, n_sample: int) -> float:
+    """Of the probabilities from `first` to `last`, beginning at the largest: each is its neighbour times a ratio."""
+    largest = max(first, min(last, (n_sample + 1) * (n_bad + 1) // (n_pairs + 2)))
+    good, terms = n_pairs - n_bad, []
+    ways = _log_comb(n_bad, largest) + _log_comb(good, n_sample - largest) - _log_comb(n_pairs, n_sample)
+    start = exp(ways)
+    term = start
+    for k in range(largest, first - 1, -1):
+        terms.append(term)
+        term *= k * (good - n_sample + k) / ((n_bad - k + 1) * (n_sample - k + 1))
+        if term < start * _NOTHING:
+            break
+    term = start
+    for k in range(largest + 1, last + 1):
+        term *= (n_bad - k + 1) * (n_sample - k + 1) / (k * (good - n_sample + k))
+        terms.append(term)
+        if term < start * _NOTHING:
+            break
+    return fsum(terms)
 
 
 def _log_comb(n: int, k: int) -> float:
@@ -124,14 +144,32 @@ def plan(
     most = worst_case(n_pairs, tolerated) - 1
     if n_pairs < SMALL:
         return Plan(n_pairs, most)
-    wanted = min(max_bad, most) if max_bad is not None else 0
-    while True:
-        found = Plan(_smallest(n_pairs, wanted, tolerated, confidence, n_strata), wanted)
-        if found.n_sample >= NEARLY_ALL * n_pairs:
-            return Plan(n_pairs, most)
-        if max_bad is not None or accepts(n_pairs, found, expected_bad) >= POWER:
-            return found
-        wanted += max(1, wanted // 25)
+    if max_bad is not None:
+        found = _with(n_pairs, min(max_bad, most), tolerated, confidence, n_strata)
+    else:
+        found = _likely(n_pairs, most, tolerated, confidence, n_strata, expected_bad)
+    return Plan(n_pairs, most) if found.n_sample >= NEARLY_ALL * n_pairs else found
+
+
+def _likely(n_pairs: int, most: int, tolerated: float, confidence: float, n_strata: int, expected_bad: float) -> Plan:
+    """The fewest bad ones allowed with which a stratum as good as expected passes: doubled, then halved."""
+
+    def enough(found: Plan) -> bool:
+        whole = found.n_sample >= NEARLY_ALL * n_pairs or found.max_bad >= most
+        return whole or accepts(n_pairs, found, expected_bad) >= POWER
+
+    low, high = -1, 0
+    while not enough(_with(n_pairs, high, tolerated, confidence, n_strata)):
+        low, high = high, min(most, 2 * high + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        fits = enough(_with(n_pairs, middle, tolerated, confidence, n_strata))
+        low, high = (low, middle) if fits else (middle, high)
+    return _with(n_pairs, high, tolerated, confidence, n_strata)
+
+
+def _with(n_pairs: int, max_bad: int, tolerated: float, confidence: float, n_strata: int) -> Plan:
+    return Plan(_smallest(n_pairs, max_bad, tolerated, confidence, n_strata), max_bad)
 
 
 def _smallest(n_pairs: int, bad: int, tolerated: float, confidence: float, n_strata: int) -> int:

@@ -1,0 +1,299 @@
+"""Campaigns: who is asked about which pairs. A second opinion of pairs that were decided, or samples of strata.
+
+Which pairs, in which order, is drawn once by a stored seed. A lease of 10 minutes keeps two readers apart; what keeps
+opinions safe is `opinions.give`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+from statistics import median
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Select, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from db import people, strata, withdrawals
+from db.claims import LEASE_MS
+from db.opinion_standings import standing
+from db.pair_filters import NO_FILTER, PairFilter, where
+from db.people import Person
+from db.reviews import Counts
+from db.session import now_ms
+from db.strata import bounds
+from db.tables import CampaignPairRow, CampaignRow, OpinionRow, PairRow, ReviewRow, UserRow
+from tempo_core import acceptance
+from tempo_core.errors import BadSettings, TooFew, Unknown
+
+__all__ = ["CampaignCard", "bounds", "card", "claim", "close", "left_is_chosen", "listing", "progress", "second"]
+
+QUIETLY = {"synchronize_session": False}
+Kind = Literal["second", "sample"]
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignCard:
+    """`n_asked` opinions are wanted, `n_done` of them are there. `blind`: readers see the clean video alone."""
+
+    id: int
+    name: str
+    kind: str
+    settings: Mapping[str, Any]
+    seed: int
+    created_by: str
+    created_ms: int
+    closed_ms: int | None
+    n_asked: int
+    n_done: int
+
+    @property
+    def blind(self) -> bool:
+        return self.kind == "sample"
+
+    @property
+    def open(self) -> bool:
+        return self.closed_ms is None
+
+
+def listing(session: Session) -> list[CampaignCard]:
+    """Every campaign, the newest first."""
+    ids = session.execute(select(CampaignRow.id).order_by(CampaignRow.id.desc())).scalars()
+    return [card(session, campaign_id) for campaign_id in ids]
+
+
+def card(session: Session, campaign_id: int) -> CampaignCard:
+    query = select(CampaignRow, UserRow.name).join(UserRow, UserRow.id == CampaignRow.created_by)
+    found = session.execute(query.where(CampaignRow.id == campaign_id)).one_or_none()
+    if found is None:
+        raise Unknown(f"There is no campaign {campaign_id}.")
+    row, by = found
+    n_asked, n_done = _size(session, row)
+    return CampaignCard(
+        row.id, row.name, row.kind, row.settings, row.seed, by, row.created_ms, row.closed_ms, n_asked, n_done
+    )
+
+
+def readers(settings: Mapping[str, Any]) -> int:
+    """How many people are asked about each pair."""
+    return int(settings.get("readers", 1))
+
+
+def left_is_chosen(campaign_id: int, pair_id: int, person_id: int) -> bool:
+    """On which side of a blind desk this reader sees the chosen response: as if by chance, and always the same."""
+    return hashlib.sha256(f"side {campaign_id} {pair_id} {person_id}".encode()).digest()[0] % 2 == 0
+
+
+# ---- making and ending ----------------------------------------------------------------------------------------------
+def second(
+    session: Session,
+    person: Person,
+    name: str,
+    wanted: PairFilter = NO_FILTER,
+    *,
+    n: int | None = None,
+    share: float | None = None,
+    readers: int = 1,
+    seed: int | None = None,
+) -> int:
+    """Ask for a second opinion of pairs that people decided one by one: `n` of them, or a share, or all.
+
+    Raises:
+        BadSettings: A name that is taken, or a number that makes no sense.
+        TooFew: No pair of the filter was decided one by one.
+    """
+    people.require(person, "admin")
+    ids = decided(session, wanted)
+    if not ids:
+        raise TooFew("No pair of this filter was decided one by one yet. Review some first, or widen the filter.")
+    if share is not None and not 0 < share <= 1:
+        raise BadSettings(f"A share of {share:g} of the pairs makes no sense; say more than 0 and at most 1.")
+    if readers < 1 or (n is not None and n < 1):
+        raise BadSettings("A second opinion needs at least one pair and one reader.")
+    n_drawn = n if n is not None else len(ids) if share is None else ceil(Fraction(str(share)) * len(ids))
+    settings = {"filter": wanted.as_query(), "readers": readers}
+    row = new(session, person, name, "second", settings, seed)
+    drawn = acceptance.drawn_order(ids, row.seed)[:n_drawn]
+    values = [
+        {"campaign_id": row.id, "pair_id": pair_id, "ordinal": place, "drawn": True, "claim_until_ms": 0}
+        for place, pair_id in enumerate(drawn)
+    ]
+    session.execute(insert(CampaignPairRow), values)
+    return row.id
+
+
+def decided(session: Session, wanted: PairFilter = NO_FILTER) -> list[int]:
+    """The pairs of a filter whose decision now is one that a person made about this pair alone."""
+    r, p = ReviewRow, PairRow
+    newest = (p.id == r.pair_id) & (r.pair_version == p.version - 1)
+    query = select(p.id).join(r, newest).where(r.bulk.is_(None), p.status.in_(("accepted", "rejected", "flagged")))
+    query = query.where(p.video_id.not_in(withdrawals.withdrawn_ids()), *where(wanted))
+    return list(session.execute(query.order_by(p.id)).scalars())
+
+
+def sample(session: Session, person: Person, name: str, wanted: PairFilter, asked: strata.Asked, **more: Any) -> int:
+    """Draw a sample of every stratum of a filter's pending pairs. See `strata.draw`; the campaign's id."""
+    people.require(person, "admin")
+    seed = more.pop("seed", None)
+    row = new(session, person, name, "sample", {"filter": wanted.as_query(), "asked": asked.as_json()}, seed)
+    strata.draw(session, row, wanted, asked, **more)
+    return row.id
+
+
+def new(
+    session: Session, person: Person, name: str, kind: Kind, settings: dict[str, Any], seed: int | None
+) -> CampaignRow:
+    """A campaign without pairs. Nobody chooses the seed by hand, so that nobody can choose the sample."""
+    name = " ".join(name.split())
+    if not 1 <= len(name) <= 80:
+        raise BadSettings(f"A campaign needs a name of 1 to 80 characters; this has {len(name)}.")
+    if session.execute(select(CampaignRow.id).where(CampaignRow.name == name)).first() is not None:
+        raise BadSettings(f"There is a campaign {name} already. Choose another name.")
+    row = CampaignRow(
+        name=name,
+        kind=kind,
+        settings=settings,
+        seed=secrets.randbelow(2**31) if seed is None else seed,
+        created_by=person.id,
+        created_ms=now_ms(),
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def close(session: Session, person: Person, campaign_id: int) -> None:
+    """Ask nobody any more. Opinions stay; strata without a verdict stay without one."""
+    people.require(person, "admin")
+    row = session.get(CampaignRow, campaign_id)
+    if row is None:
+        raise Unknown(f"There is no campaign {campaign_id}.")
+    if row.closed_ms is None:
+        row.closed_ms = now_ms()
+        session.flush()
+
+
+# ---- reading --------------------------------------------------------------------------------------------------------
+def claim(session: Session, person: Person, campaign_id: int, n: int) -> list[tuple[int, int]]:
+    """(pair id, version) of up to `n` pairs that this person is asked about: first those still held, then new ones.
+
+    Left out are pairs with all their opinions, those the person has judged here or (second opinions) decided
+    before, pairs of withdrawn videos and of strata that have failed already.
+    """
+    people.require(person, "reviewer")
+    row = session.get(CampaignRow, campaign_id)
+    if row is None:
+        raise Unknown(f"There is no campaign {campaign_id}.")
+    if row.closed_ms is not None:
+        return []
+    if row.kind == "sample":
+        strata.fill_up(session, campaign_id)
+    now, m = now_ms(), CampaignPairRow
+    wanted = _wanted(session, person, row)
+    mine = select(m.pair_id).where(m.claimed_by == person.id, m.claim_until_ms >= now, *wanted).order_by(m.ordinal)
+    held = list(session.execute(mine.limit(n)).scalars())
+    free = select(m.pair_id).where(m.claim_until_ms < now, *wanted).limit(n - len(held))
+    # A reader of samples may have decided a pair in the open once and taken it back: such pairs come last.
+    free = free.order_by(_decided_by(person), m.claim_until_ms, m.ordinal) if row.kind == "sample" else free.order_by(
+        m.claim_until_ms, m.ordinal
+    )  # fmt: skip
+    new = list(session.execute(free.with_for_update(skip_locked=True)).scalars()) if len(held) < n else []
+    _lease(session, campaign_id, held + new, person.id, now + LEASE_MS)
+    p = PairRow
+    versions = dict(session.execute(select(p.id, p.version).where(p.id.in_(held + new))).tuples().all())
+    return [(pair_id, versions[pair_id]) for pair_id in held + new]
+
+
+def release(
+    session: Session,
+    person: Person,
+    campaign_id: int,
+    pair_ids: Collection[int] | None = None,
+    *,
+    seen: bool = False,
+) -> None:
+    """Give these (None: all) back; they come again after pairs that nobody saw, or (`seen`) need not come again."""
+    m = CampaignPairRow
+    mine = update(m).where(m.campaign_id == campaign_id, m.claimed_by == person.id)
+    if pair_ids is not None:
+        mine = mine.where(m.pair_id.in_(list(pair_ids)))
+    values = {"claimed_by": None, "claim_until_ms": 0 if seen else now_ms()}
+    session.execute(mine.values(**values), execution_options=QUIETLY)
+
+
+def progress(session: Session, campaign_id: int, person: Person) -> Counts:
+    """How far this reader is: `done` judged here, `total` with those that are still to come."""
+    row = session.get(CampaignRow, campaign_id)
+    if row is None:
+        raise Unknown(f"There is no campaign {campaign_id}.")
+    m, o = CampaignPairRow, OpinionRow
+    mine = standing(o.dwell_ms).where(o.campaign_id == campaign_id, o.reviewer_id == person.id)
+    dwell = list(session.execute(mine).scalars())
+    left = 0
+    if row.closed_ms is None:
+        query = select(func.count()).select_from(m).where(*_wanted(session, person, row))
+        left = session.execute(query).scalar_one()
+    known = [ms for ms in dwell[-200:] if ms is not None]
+    return Counts(len(dwell), len(dwell) + left, median(known) / 1000 if known else 0.0)
+
+
+def decided_by(session: Session, person: Person, pair_id: int) -> bool:
+    """Whether this person ever decided this pair alone (not in bulk)."""
+    r = ReviewRow
+    query = select(r.id).where(r.pair_id == pair_id, r.reviewer_id == person.id, r.bulk.is_(None)).limit(1)
+    return session.execute(query).first() is not None
+
+
+def _decided_by(person: Person) -> ColumnElement[bool]:
+    r = ReviewRow
+    query = select(r.id).where(
+        r.pair_id == CampaignPairRow.pair_id, r.reviewer_id == person.id, r.bulk.is_(None)
+    )  # fmt: skip
+    return query.exists()
+
+
+def _wanted(session: Session, person: Person, row: CampaignRow) -> list[Any]:
+    """Conditions on `campaign_pair`: what this person may be asked about."""
+    m, o = CampaignPairRow, OpinionRow
+    here = standing(o.id).where(o.campaign_id == m.campaign_id, o.pair_id == m.pair_id)
+    given = here.with_only_columns(func.count()).correlate(m).scalar_subquery()
+    found: list[Any] = [
+        m.campaign_id == row.id,
+        m.drawn,
+        given < readers(row.settings),
+        ~here.where(o.reviewer_id == person.id).correlate(m).exists(),
+        m.pair_id.not_in(_withdrawn()),
+    ]
+    if row.kind == "sample":
+        ended = [s.id for s in strata.states(session, row.id) if s.ended]
+        found += [m.stratum_id.not_in(ended)] if ended else []
+    else:
+        found.append(~_decided_by(person))
+    return found
+
+
+def _withdrawn() -> Select[int]:
+    return select(PairRow.id).where(PairRow.video_id.in_(withdrawals.withdrawn_ids()))
+
+
+def _size(session: Session, row: CampaignRow) -> tuple[int, int]:
+    """Opinions asked for and given. A stratum that failed early asks for no more than it has."""
+    if row.kind == "sample":
+        found = strata.states(session, row.id)
+        done = sum(s.n_read for s in found)
+        return done + sum(s.n_sample - s.n_read for s in found if not s.ended), done
+    m, o = CampaignPairRow, OpinionRow
+    n = select(func.count()).where(m.campaign_id == row.id, m.drawn, m.pair_id.not_in(_withdrawn()))
+    asked = session.execute(n).scalar_one() * readers(row.settings)
+    given = standing(func.count()).where(o.campaign_id == row.id, o.pair_id.not_in(_withdrawn()))
+    return asked, session.execute(given).scalar_one()
+
+
+def _lease(session: Session, campaign_id: int, pair_ids: list[int], person_id: int, until: int) -> None:
+    m = CampaignPairRow
+    held = update(m).where(m.campaign_id == campaign_id, m.pair_id.in_(pair_ids))
+    session.execute(held.values(claimed_by=person_id, claim_until_ms=until), execution_options=QUIETLY)
