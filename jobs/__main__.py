@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    making = (_draw, _scan, _pair, _accept, _freeze, _sft, _train, _evaluate)
+    making = (_draw, _scan, _judge, _relink, _copies, _pair, _accept, _freeze, _sft, _train, _evaluate)
     for fill in (*making, _export, _export_model, _export_clip, _others):
         fill(add)
     return whole
@@ -93,6 +93,27 @@ def _scan(add: Commands) -> None:
     _set(made, "a threshold of temporal richness")
 
 
+def _judge(add: Commands) -> None:
+    example = "judge --set likeness=0.8 --set min_clips=3"
+    what = "judge scanned videos again under other thresholds, from what was measured"
+    made = _command(add, "judge", "jobs.commands.judge", what, example)
+    made.add_argument("--videos", type=_numbers, default=(), metavar="ID,ID", help="only these")
+    made.add_argument("--dry-run", action="store_true", help="only count what would change")
+    _set(made, "a threshold of temporal richness")
+
+
+def _relink(add: Commands) -> None:
+    example = "relink /data/videos /mnt/disk2/videos"
+    made = _command(add, "relink", "jobs.commands.relink", "find the videos of a folder that moved", example)
+    made.add_argument("old", help="where they were seen")
+    made.add_argument("new", help="the folder that holds them now, in it or below")
+
+
+def _copies(add: Commands) -> None:
+    made = _command(add, "copies", "jobs.commands.copies", "look for the same footage in several files", "copies")
+    made.add_argument("--likeness", type=float, default=0.8, metavar="X", help="share of the shorter that must agree")
+
+
 def _pair(add: Commands) -> None:
     example = "pair --model ~/models/Qwen2.5-VL-7B-Instruct --limit 20 --set temperature=0.7"
     made = _command(add, "pair", "jobs.commands.pair", "ask a model on clean and on perturbed videos", example)
@@ -104,6 +125,8 @@ def _pair(add: Commands) -> None:
     made.add_argument("--law", choices=("tempo", "authors"), default="tempo", help="how plans are drawn")
     made.add_argument("--limit", type=int, metavar="N", help="at most this many videos")
     made.add_argument("--videos", type=_numbers, default=(), metavar="ID,ID", help="only these")
+    what = "ask for the whole video so; may be repeated (default: the prompts of the settings, else the model's own)"
+    made.add_argument("--phrasing", action="append", default=[], metavar="PROMPT", help=what)
     _seed(made)
     _set(made, "a sampling setting")
 
@@ -152,6 +175,7 @@ def _train(add: Commands) -> None:
     made.add_argument("--skip-small", action="store_true", help="leave out levels with fewer pairs than one step")
     made.add_argument("--smaller-step", action="store_true", help="or take smaller steps where a level is small")
     made.add_argument("--ranks", type=int, default=1, metavar="N", help="processes that train together, one a GPU")
+    made.add_argument("--estimate", action="store_true", help="only say what it would take: time, memory and disk")
     made.add_argument("--name", default="", help="what the run is called")
     made.add_argument("--seed", type=int, help="of everything that is drawn (default: 0)")
     _set(made, "any number of the run")

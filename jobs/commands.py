@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from db import bulk, datasets, jobs, migrate, pairs, people, runs, sft_sets
+from db import bulk, datasets, jobs, migrate, pairs, people, places, recounts, runs, settings, sft_sets
 from db.jobs import Job
 from db.pair_filters import PairFilter
 from db.session import Database
@@ -58,6 +58,38 @@ def scan(args: Namespace) -> int:
     return _do(args, payloads.ScanPayload(str(folder), args.library, thresholds, args.processes))
 
 
+def judge(args: Namespace) -> int:
+    thresholds = {name: float(value) for name, value in changed(Richness(), args.set).items()}
+    if not args.dry_run:
+        return _do(args, payloads.JudgePayload(thresholds, tuple(args.videos)))
+    asked = dataclasses.replace(Richness(), **changed(Richness(), args.set))
+    with open_studio().database.reading() as session:
+        would = recounts.of_thresholds(session, asked, args.videos or None)
+    not_known = f", {would.n_unknown} not known before they are judged" if would.n_unknown else ""
+    print(
+        f"{would.n_kept} videos would be kept: {len(would.coming)} come, {len(would.leaving)} leave"
+        f"{not_known}. {would.n_leaving_with_pairs} of those that leave have {would.n_pairs} pairs, which stay."
+    )
+    return DONE
+
+
+def relink(args: Namespace) -> int:
+    old, new = Path(args.old).expanduser().absolute(), Path(args.new).expanduser()
+    if not new.is_dir():
+        what = "is a file" if new.exists() else "does not exist"
+        raise TempoError(f"{new} {what}. Name the folder into which the videos were moved.")
+    studio = open_studio()
+    with studio.database.reading() as session:
+        # What can be known at once must not wait for a worker.
+        places.lost(session, old)
+    payload = payloads.RelinkPayload(str(old), str(new.resolve()))
+    return _wait(studio, args, launch.enqueue(studio.database, payload, studio.person))
+
+
+def copies(args: Namespace) -> int:
+    return _do(args, payloads.CopiesPayload(args.likeness))
+
+
 def pair(args: Namespace) -> int:
     payload = payloads.PairPayload(
         model=str(Path(args.model).expanduser().resolve()),
@@ -68,6 +100,7 @@ def pair(args: Namespace) -> int:
         seed=args.seed,
         limit_videos=args.limit,
         video_ids=args.videos,
+        phrasings=settings.checked_phrasings(args.phrasing),
         **changed(payloads.PairPayload(""), args.set),
     )
     checkpoints.inspect(payload.model)
@@ -79,18 +112,12 @@ def train(args: Namespace) -> int:
     if args.resume is not None:
         return _wait(studio, args, launch.resume_run(studio.database, studio.person, args.resume))
     config = config_of(args)
-    run_id = starting.start_run(
-        studio.database,
-        studio.person,
-        config,
-        Path(args.model),
-        version_id=args.version or _newest_version(studio, config),
-        sft_set_id=args.sft_set,
-        name=args.name,
-        skip_small=args.skip_small,
-        smaller_step=args.smaller_step,
-        ranks=args.ranks,
-    )
+    what = (studio.database, studio.person, config, Path(args.model))
+    how: dict[str, Any] = {name: getattr(args, name) for name in ("skip_small", "smaller_step", "ranks")}
+    how |= {"version_id": args.version or _newest_version(studio, config), "sft_set_id": args.sft_set}
+    if args.estimate:
+        return _wait(studio, args, starting.estimate_run(*what, **how))
+    run_id = starting.start_run(*what, **how, name=args.name)
     print(f"run {run_id}", flush=True)
     with studio.database.reading() as session:
         job_id = runs.get(session, run_id).job_id
@@ -304,11 +331,19 @@ def _followed(studio: Studio, job_id: int, *, log: bool) -> Job:
         print(f"\nJob {job_id} was asked to stop; it saves first.", file=sys.stderr)
         raise
     if job.state == "succeeded":
-        result = ", ".join(f"{name} {value}" for name, value in (job.result or {}).items())
-        print(f"{job.kind} {job.id} done: {result}")
+        print(f"{job.kind} {job.id} done: {_told(job)}")
     else:
         print(f"{job.kind} {job.id} {job.state}: {job.error or 'before it began'}", file=sys.stderr)
     return job
+
+
+def _told(job: Job) -> str:
+    """The result of a job in words."""
+    found = job.result or {}
+    if job.kind != "estimate":
+        return ", ".join(f"{name} {value}" for name, value in found.items())
+    counts = f"{found['n_steps']} steps, {found['n_pairs']} pairs, {found['n_too_long']} left out as too long"
+    return "\n".join([f"{found['text']} ({counts})", *found["warnings"]])
 
 
 def _exit_code(job: Job) -> int:

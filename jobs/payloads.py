@@ -53,6 +53,31 @@ class ScanPayload:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgePayload:
+    """Judge scanned videos again from what was measured. `richness` as in `ScanPayload`."""
+
+    richness: dict[str, float] = field(default_factory=dict)
+    video_ids: tuple[int, ...] = ()
+    """Only these; every scanned video when empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelinkPayload:
+    """Find the files of a folder that moved, by their bytes."""
+
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class CopiesPayload:
+    """Look for the same footage in several files."""
+
+    likeness: float = 0.8
+    """Share of the shorter video that must be found in the other, 0..1."""
+
+
+@dataclass(frozen=True, slots=True)
 class PairPayload:
     """Ask a model on clean and on perturbed input and keep the pairs."""
 
@@ -72,6 +97,8 @@ class PairPayload:
     max_new_tokens: int = 512
     positions: str | None = None
     """Where text after a video starts; None = the family's own."""
+    phrasings: tuple[str, ...] = ()
+    """Ways to ask for the whole video; when empty those of the settings, else the model's own."""
 
     def __post_init__(self) -> None:
         _at_least("max_new_tokens", self.max_new_tokens, 1)
@@ -99,6 +126,22 @@ class TrainPayload:
     run_id: int
     ranks: int = 1
     """Processes that train together, one a GPU; torchrun starts them."""
+
+    def __post_init__(self) -> None:
+        _at_least("ranks", self.ranks, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class EstimatePayload:
+    """What a run with these settings would take; no run is made."""
+
+    config: dict[str, Any]
+    model: str
+    version_id: int | None = None
+    sft_set_id: int | None = None
+    skip_small: bool = False
+    smaller_step: bool = False
+    ranks: int = 1
 
     def __post_init__(self) -> None:
         _at_least("ranks", self.ranks, 1)
@@ -179,8 +222,12 @@ class SleepPayload:
 Payload = (
     DrawPayload
     | ScanPayload
+    | JudgePayload
+    | RelinkPayload
+    | CopiesPayload
     | PairPayload
     | TrainPayload
+    | EstimatePayload
     | EvaluatePayload
     | ExportPayload
     | ExportModelPayload
@@ -191,8 +238,12 @@ Payload = (
 KINDS: dict[str, type[Payload]] = {
     "draw": DrawPayload,
     "scan": ScanPayload,
+    "judge": JudgePayload,
+    "relink": RelinkPayload,
+    "copies": CopiesPayload,
     "pair": PairPayload,
     "train": TrainPayload,
+    "estimate": EstimatePayload,
     "evaluate": EvaluatePayload,
     "export": ExportPayload,
     "export_model": ExportModelPayload,
@@ -200,7 +251,7 @@ KINDS: dict[str, type[Payload]] = {
     "sleep": SleepPayload,
 }
 
-_ON_THE_MODEL_SLOT = ("pair", "train", "evaluate")
+_ON_THE_MODEL_SLOT = ("pair", "train", "estimate", "evaluate")
 
 
 def kind_of(payload: Payload) -> str:
@@ -254,6 +305,8 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
         return {_checked(name, key, str): _checked(name, part, arguments[1]) for key, part in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if hint is Any:
+        return value
     if isinstance(hint, type) and type(value) is hint:
         return value
     raise BadPayload(f"{name} must be {_words(hint)}, not {value!r}.")

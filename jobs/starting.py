@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,13 +18,14 @@ from db.session import Database
 from db.sft_sets import SftDraft
 from jobs import launch
 from jobs.conversations import held_out_videos
-from jobs.payloads import TrainPayload
+from jobs.payloads import EstimatePayload, TrainPayload
 from tempo_core import worlds
 from tempo_core.curriculum import TrainingPlan, training_plan
 from tempo_core.errors import HeldOutLeak, OutsideVocabulary, TooFew
 from tempo_core.recipes import RECIPES, RunConfig
 from tempo_core.types import PairRef, PreferencePair
 from tempo_core.video_llms import checkpoints
+from tempo_core.video_llms.checkpoints import Checkpoint
 from tempo_core.worlds import vocabulary
 
 WORLD_EXAMPLES_PER_VIDEO = 12
@@ -82,16 +85,10 @@ def start_run(
     Raises:
         TempoError: The model, the data or the settings do not fit; nothing was queued.
     """
-    checkpoint = checkpoints.inspect(base)
-    phases = RECIPES[config.recipe]
     with database.session() as session:
-        if set(phases) != {"sft"} and version_id is not None:
-            preview(session, version_id, config, skip_small=skip_small, smaller_step=smaller_step)
-            _refuse_unknown_words(session, version_id, checkpoint.family)
-        if "sft" in phases and sft_set_id is None:
-            sft_set_id = world_sft_set(session, person, version_id)
-        if "sft" in phases and sft_set_id is not None and version_id is not None:
-            _refuse_leak(session, sft_set_id, version_id)
+        checkpoint, sft_set_id = _checked(
+            session, person, config, base, version_id, sft_set_id, skip_small=skip_small, smaller_step=smaller_step
+        )
         run_id = runs.create(
             session,
             person,
@@ -105,6 +102,63 @@ def start_run(
         )
         runs.attach_job(session, run_id, launch.enqueue_in(session, TrainPayload(run_id, ranks), person))
     return run_id
+
+
+def estimate_run(
+    database: Database,
+    person: Person,
+    config: RunConfig,
+    base: Path,
+    *,
+    version_id: int | None,
+    sft_set_id: int | None = None,
+    skip_small: bool = False,
+    smaller_step: bool = False,
+    ranks: int = 1,
+) -> int:
+    """Queue the question what `start_run` with these arguments would take; the job's id. Its result is the answer.
+
+    Raises:
+        TempoError: What `start_run` would refuse.
+    """
+    with database.session() as session:
+        checkpoint, sft_set_id = _checked(
+            session, person, config, base, version_id, sft_set_id, skip_small=skip_small, smaller_step=smaller_step
+        )
+        payload = EstimatePayload(
+            json.loads(json.dumps(asdict(config))),
+            str(checkpoint.path),
+            version_id,
+            sft_set_id,
+            skip_small,
+            smaller_step,
+            ranks,
+        )
+        return launch.enqueue_in(session, payload, person)
+
+
+def _checked(
+    session: Session,
+    person: Person,
+    config: RunConfig,
+    base: Path,
+    version_id: int | None,
+    sft_set_id: int | None,
+    *,
+    skip_small: bool,
+    smaller_step: bool,
+) -> tuple[Checkpoint, int | None]:
+    """The model and the SFT set of a run; all that is known to end it before its first step is refused."""
+    checkpoint = checkpoints.inspect(base)
+    phases = RECIPES[config.recipe]
+    if set(phases) != {"sft"} and version_id is not None:
+        preview(session, version_id, config, skip_small=skip_small, smaller_step=smaller_step)
+        _refuse_unknown_words(session, version_id, checkpoint.family)
+    if "sft" in phases and sft_set_id is None:
+        sft_set_id = world_sft_set(session, person, version_id)
+    if "sft" in phases and sft_set_id is not None and version_id is not None:
+        _refuse_leak(session, sft_set_id, version_id)
+    return checkpoint, sft_set_id
 
 
 def _refuse_unknown_words(session: Session, version_id: int, family: str) -> None:

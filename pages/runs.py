@@ -12,6 +12,7 @@ from ui import (
     notices,
     run_compare,
     run_curves,
+    run_estimate,
     run_export,
     run_log,
     run_now,
@@ -31,10 +32,7 @@ VIEWS = ("Curves", "Suspects", "Compare", "Log", "Settings")
 def _start(wish: Wish) -> None:
     """Queue the run of the form and show it."""
     with telling():
-        run_id = starting.start_run(
-            state.database(), state.person(), wish.config, wish.model, version_id=wish.version_id,
-            sft_set_id=wish.sft_set_id, skip_small=wish.skip_small, smaller_step=wish.smaller_step,
-        )  # fmt: skip
+        run_id = starting.start_run(state.database(), state.person(), wish.config, wish.model, **wish.payload())
         start_worker()
         run_start.forget_clone()
         run_curves.forget_point()
@@ -101,8 +99,10 @@ def main() -> None:
     with state.database().reading() as session:
         lines = runs.listing(session)
     wish = run_start.form(empty=not lines)
-    if wish is not None:
+    if wish is not None and wish.pressed == "start":
         _start(wish)
+    elif wish is not None and wish.pressed == "estimate":
+        run_estimate.ask(wish.config, wish.model, wish.payload())
     if lines:
         run_id = _choose(lines)
         notices.saw(run_id)

@@ -21,6 +21,7 @@ WORDS = {
     "scan": "scanning",
     "pair": "making pairs",
     "train": "training",
+    "estimate": "estimating a run",
     "evaluate": "evaluating",
     "export": "exporting",
     "export_model": "exporting a model",

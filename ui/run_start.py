@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -16,7 +16,7 @@ from db.sft_sets import SftCard
 from tempo_core.errors import TempoError
 from tempo_core.recipes import PACINGS, PRESETS, RECIPES, RunConfig
 from tempo_core.settings import EMBEDDED_MODEL
-from ui import state, words
+from ui import run_estimate, state, words
 from ui.text import escaped
 
 ERROR, SKIP, SMALLER = "is an error", "is left out", "trains one smaller step"
@@ -32,6 +32,8 @@ POSITIONS: Mapping[Literal["hf", "max_plus_one"] | None, str] = {
 }
 MATCHED = "Trains on pairs whose chosen answer is the longer one as often as the shorter one, level by level"
 LD_ALPHA = "TRL's ld_alpha: 1 counts them in full, 0 not at all. Empty: plain DPO"
+AGAIN = "Activations are computed again instead of kept: much less memory, about 1.3 times the time"
+ESTIMATE = "Time, memory and disk, from the order of training and one small step on this machine. Nothing is trained."
 T = TypeVar("T")
 
 
@@ -48,7 +50,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A run as the form describes it."""
+    """A run as the form describes it; `pressed` is the button that asks for it."""
 
     config: RunConfig
     model: Path
@@ -56,10 +58,18 @@ class Wish:
     sft_set_id: int | None
     skip_small: bool
     smaller_step: bool
+    pressed: Literal["", "start", "estimate"] = ""
+
+    def payload(self) -> dict[str, Any]:
+        """As `starting.start_run` and `starting.estimate_run` take it."""
+        return {
+            "version_id": self.version_id, "sft_set_id": self.sft_set_id, "skip_small": self.skip_small,
+            "smaller_step": self.smaller_step,
+        }  # fmt: skip
 
 
 def form(empty: bool) -> Wish | None:
-    """The form; what it asks for once its button was pressed."""
+    """The form and what it says; None where there is nothing to train on."""
     with state.database().reading() as session:
         frozen = {version.id: version for version in datasets.listing(session)}
         sets = sft_sets.listing(session)
@@ -106,7 +116,7 @@ def forget_clone() -> None:
     st.session_state.pop("clone_sft_weight", None)
 
 
-def _fields(source: Source | None, frozen: dict[int, DatasetCard], sets: Sequence[SftCard]) -> Wish | None:
+def _fields(source: Source | None, frozen: dict[int, DatasetCard], sets: Sequence[SftCard]) -> Wish:
     key = source.key if source else ""
     left, right = st.columns(2)
     named = {number: f"{v.name} {v.number}: {v.n_pairs - v.n_held_out:,} pairs" for number, v in frozen.items()}
@@ -126,9 +136,12 @@ def _fields(source: Source | None, frozen: dict[int, DatasetCard], sets: Sequenc
     few = st.radio("A level with fewer pairs than one step", (ERROR, SKIP, SMALLER), horizontal=True)
     with st.container(horizontal=True):
         config = _settings(replace(source.config, recipe=recipe, pacing=pacing), source.key)
-        if not st.button("Start", type="primary", icon=":material/play_arrow:"):
-            return None
-    return Wish(config, Path(model.strip()).expanduser(), version, chosen, few == SKIP, few == SMALLER)
+        start = st.button("Start", type="primary", icon=":material/play_arrow:")
+        estimate = st.button("Estimate", icon=":material/timer:", help=ESTIMATE)
+    pressed: Literal["", "start", "estimate"] = "start" if start else "estimate" if estimate else ""
+    wish = Wish(config, Path(model.strip()).expanduser(), version, chosen, few == SKIP, few == SMALLER, pressed)
+    run_estimate.show(wish.config, wish.model, wish.payload())
+    return wish
 
 
 def _sft_set(source: Source, recipe: str, sets: Sequence[SftCard], place: DeltaGenerator) -> int | None:
@@ -187,6 +200,9 @@ def _of_engine(config: RunConfig, key: str) -> RunConfig:
         ),
         pairs_together=int(number("Pairs of a video side by side", 0, 64, config.pairs_together, key=f"tog{key}")),
         micro_batch=int(number("Pairs in one forward", 1, 1024, config.micro_batch, key=f"mb{key}")),
+        gradient_checkpointing=st.toggle(
+            "Gradient checkpointing", config.gradient_checkpointing, key=f"gc{key}", help=AGAIN
+        ),
         max_tokens=int(number("Most tokens of a pair", 64, 1_000_000, config.max_tokens, key=f"mt{key}")),
         checkpoint_every=int(number("Steps between checkpoints", 1, 10_000, config.checkpoint_every, key=f"ck{key}")),
         attention=_one_of("Attention", ATTENTIONS, config.attention, f"att{key}"),

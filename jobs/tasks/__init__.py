@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 TASKS: dict[str, str] = {
     "draw": "jobs.tasks.draw",
     "scan": "jobs.tasks.scan",
+    "judge": "jobs.tasks.judge",
+    "relink": "jobs.tasks.relink",
+    "copies": "jobs.tasks.copies",
     "pair": "jobs.tasks.pair",
     "train": "jobs.tasks.train",
+    "estimate": "jobs.tasks.estimate",
     "evaluate": "jobs.tasks.evaluate",
     "export": "jobs.tasks.export",
     "export_model": "jobs.tasks.export_model",

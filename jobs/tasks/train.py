@@ -45,8 +45,8 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     with database.reading() as session:
         card = runs.get(session, payload.run_id)
         base = Path(models.get(session, card.base_model_id).path)
-        pairs, examples = _data(session, card)
-    long_side, too_long = _measured(base, pairs, card)
+        pairs, examples = data(session, card.recipe, card.dataset_version_id, card.sft_set_id)
+    long_side, too_long = measured(base, pairs, card.config.max_tokens)
     trainable = [pair_ref(pair) for pair_id, pair in pairs.items() if pair_id not in too_long]
     plan = training_plan(trainable, card.config, **_mercy(card)) if pairs else NO_PAIRS
     events = _events(database, report, card, job)
@@ -72,26 +72,27 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     return {"run_id": card.id, "stages": [link.name for link in trained.chain], "too_long": len(too_long)}
 
 
-def _data(session: Any, card: RunCard) -> tuple[dict[int, PreferencePair], list[Example]]:
-    """What the run trains on, checked against the hashes under which it was frozen."""
+def data(
+    session: Any, recipe: str, version_id: int | None, sft_set_id: int | None
+) -> tuple[dict[int, PreferencePair], list[Example]]:
+    """What a run trains on, checked against the hashes under which it was frozen."""
     pairs: dict[int, PreferencePair] = {}
-    phases = RECIPES[card.recipe]
-    if card.dataset_version_id is not None and set(phases) != {"sft"}:
-        datasets.verify(session, card.dataset_version_id)
-        frozen = datasets.items(session, card.dataset_version_id, "train")
-        pairs = {item.pair.pair_id: item.pair for item in frozen}
+    phases = RECIPES[recipe]
+    if version_id is not None and set(phases) != {"sft"}:
+        datasets.verify(session, version_id)
+        pairs = {item.pair.pair_id: item.pair for item in datasets.items(session, version_id, "train")}
     examples: list[Example] = []
-    if "sft" in phases and card.sft_set_id is not None:
-        sft_sets.verify(session, card.sft_set_id)
-        examples = sft_sets.items(session, card.sft_set_id)
+    if "sft" in phases and sft_set_id is not None:
+        sft_sets.verify(session, sft_set_id)
+        examples = sft_sets.items(session, sft_set_id)
     return pairs, examples
 
 
-def _measured(base: Path, pairs: Mapping[int, PreferencePair], card: RunCard) -> tuple[int | None, dict[int, int]]:
+def measured(base: Path, pairs: Mapping[int, PreferencePair], max_tokens: int) -> tuple[int | None, dict[int, int]]:
     """The picture size that the model takes, and the pairs with more tokens than the run allows."""
     llm = video_llms.load(base)
     rows = importlib.import_module("tempo_core.training.rows")
-    return llm.long_side, rows.too_long(pairs.values(), llm, card.config.max_tokens)
+    return llm.long_side, rows.too_long(pairs.values(), llm, max_tokens)
 
 
 def _events(database: Database, report: Report, card: RunCard, job: JobRef) -> Any:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,11 +24,13 @@ from tempo_core.training.dpo import References
 from tempo_core.training.forecast import Ahead
 from tempo_core.training.material import Material, Place
 from tempo_core.training.parts import Part, Plan
+from tempo_core.training.reference import ReferenceStore
 from tempo_core.training.report import Events, Mute
 from tempo_core.training.videos import Pictures
 from tempo_core.training.workplace import Workplace
 from tempo_core.types import Example, PreferencePair, Progress
 from tempo_core.video_llms import checkpoints
+from tempo_core.video_llms.base import HFVideoLLM
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +147,9 @@ class _Run:
         llm = of.load(before)
         ahead = None if self._measured else of.measure(llm)
         self._measured = True
-        stage = of.stage_run(part, llm)
+        at = workplace_of(of, part, llm, self.events, self.checkpoints)
         self._say_started(part)
-        videos = of.videos(part, llm, frozen_tower=not stage.trains_tower)
-        at = Workplace(stage, of.config, llm, videos, self.events, self.checkpoints, of.gradient_checkpointing)
-        if part.phase == "dpo":
-            store = filled or of.reference_store(llm, compared)
-            trainer = dpo.trainer(at, References(store, videos, required=filled is not None))
-        else:
-            trainer = sft.trainer(at)
+        trainer = trainer_of(of, part, at, compared, filled)
         trainer.add_callback(Place(of.uses_of(llm), of.rows_before(part), part.rows_per_step))
         found = resuming.newest(self.checkpoints, part.ordinal, part.sha256)
         if ahead and part is self.parts[0] and not found:
@@ -223,6 +220,28 @@ class _Run:
         first, last = part.steps_before + 1, part.steps_before + part.n_steps
         self.events.stage_started(part.ordinal, part.name, part.phase, len(part.order), first, last)
         self.events.progress(Progress(part.steps_before, self.n_steps, f"{part.phase} {part.name}"))
+
+
+def workplace_of(of: Material, part: Part, llm: HFVideoLLM, events: Events, checkpoints: Path) -> Workplace:
+    """What a stage of a run is trained with, on a model that was loaded for it."""
+    stage = of.stage_run(part, llm)
+    videos = of.videos(part, llm, frozen_tower=not stage.trains_tower)
+    return Workplace(stage, of.config, llm, videos, events, checkpoints, of.gradient_checkpointing)
+
+
+def trainer_of(
+    of: Material, part: Part, at: Workplace, compared: Sequence[Link], filled: ReferenceStore | None = None
+) -> Any:
+    """The trainer of a stage.
+
+    Args:
+        compared: The links of the model that DPO's answers are compared with.
+        filled: All of that model's values, where it is not the one that the stage begins with.
+    """
+    if part.phase != "dpo":
+        return sft.trainer(at)
+    store = filled or of.reference_store(at.llm, compared)
+    return dpo.trainer(at, References(store, at.videos, required=filled is not None))
 
 
 def _free() -> None:

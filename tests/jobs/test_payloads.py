@@ -19,6 +19,7 @@ MADE = [
         phrasings=("Tell it.",),
     ),
     TrainPayload(run_id=7),
+    payloads.EstimatePayload({"recipe": "dpo", "beta": 0.1, "ld_alpha": None}, "/models/m", version_id=1),
     EvaluatePayload(run_id=7, benchmarks=("drawn_world",)),
     payloads.ExportPayload(version_id=1, format="hub"),
     payloads.ExportModelPayload(run_id=1, form="merged", max_shard_size="500MB"),
@@ -61,4 +62,4 @@ def test_a_payload_that_does_not_fit_is_refused_by_name(kind, values, words):
 
 def test_what_runs_a_model_shares_the_one_model_slot():
     on_it = {payloads.kind_of(payload) for payload in MADE if payloads.needs_of(payload) == "gpu"}
-    assert on_it == {"pair", "train", "evaluate", "sleep"}
+    assert on_it == {"pair", "train", "estimate", "evaluate", "sleep"}

@@ -232,3 +232,28 @@ def test_a_recipe_with_sft_lets_one_choose_the_set_and_one_without_does_not(stud
     assert widget(app.selectbox, "SFT set").options == ["the drawn world's own examples"]
     widget(app.selectbox, "Recipe").select("dpo").run()
     assert "SFT set" not in [box.label for box in app.selectbox]
+
+
+# ---- before a run ----------------------------------------------------------------------------------------------------
+def test_an_estimate_is_asked_before_the_start_and_its_answer_stays_with_the_form(studio):
+    app = opened("runs")
+    n_runs = len(ask(studio, runs.listing))
+    widget(app.selectbox, "Recipe").set_value("dpo").run()
+    widget(app.radio, "A level with fewer pairs than one step").set_value("trains one smaller step").run()
+    press(app, "Estimate")
+    job = ask(studio, jobs.open_jobs)[-1]
+    assert job.kind == "estimate" and job.payload["config"]["recipe"] == "dpo" and job.payload["smaller_step"] is True
+    found = {"text": "about 3 h 20 min, 62 GB of GPU memory, 24 GB of disk", "n_steps": 1200, "n_pairs": 9600,
+             "n_too_long": 7, "seconds": 12000.0, "memory_bytes": 6.2e10, "disk_bytes": 2.4e10,
+             "warnings": ["The run may write 24 GB and 3 GB are free. Make room."]}  # fmt: skip
+    with studio.session() as session:
+        claimed = jobs.claim(session, "gpu:1", lease_ms=60_000)
+        assert claimed is not None and claimed.id == job.id
+        jobs.succeed(session, job.id, claimed.token, found)
+    app.run()
+    said = texts(app)
+    assert "About 3 h 20 min, 62 GB of GPU memory" in said and "1,200 steps over 9,600 pairs, 7 left out" in said
+    assert "3 GB are free" in said and "has changed since" not in said
+    widget(app.selectbox, "Recipe").set_value("dpo_sft").run()
+    assert "has changed since" in texts(app)
+    assert len(ask(studio, runs.listing)) == n_runs

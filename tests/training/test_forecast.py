@@ -13,7 +13,7 @@ from runs import CONFIG, Heard, make_examples, make_pairs, make_plan, pictures
 
 from tempo_core.errors import Cancelled
 from tempo_core.recipes import RunConfig
-from tempo_core.training import chain, forecast, recipe
+from tempo_core.training import chain, forecast, preview, recipe
 from tempo_core.training.flops import tree_size
 from tempo_core.training.rows import TokenCount, pair_row
 from tempo_core.training.tree import pack
@@ -51,6 +51,27 @@ def test_a_run_names_its_time_its_memory_and_its_disk_once(base: Path, tmp_path:
     assert len(told.all("estimate")) == 1
     run(base, tmp_path, told, config, resume=False)
     assert len(told.all("estimate")) == 2, "beginning again is another run"
+
+
+@pytest.mark.parametrize("name", ["dpo", "sft_dpo"])
+def test_a_preview_says_what_the_run_says_and_writes_nothing_beside_the_cache(
+    base: Path, tmp_path: Path, name: str
+) -> None:
+    told, pairs, config = Told(), make_pairs(16), replace(CONFIG, recipe=name)
+    run(base, tmp_path / "run", told, config)
+    (tmp_path / "ahead").mkdir()
+    found = preview.preview(
+        base=base, pairs=pairs, plan=make_plan(pairs), examples=make_examples(5), config=config,
+        folder=tmp_path / "ahead", pictures=pictures, cache=tmp_path / "cache",
+    )  # fmt: skip
+    assert [str(found.estimate)] == told.all("estimate") and found.warnings == ()
+    assert found.n_steps == max(step for _, step in told.values)
+    assert list((tmp_path / "ahead").iterdir()) == []
+    many = preview.preview(
+        base=base, pairs=pairs, plan=make_plan(pairs), examples=make_examples(5), config=config,
+        folder=tmp_path / "ahead", pictures=pictures, cache=tmp_path / "cache", n_devices=1000,
+    )  # fmt: skip
+    assert (many.estimate.seconds or 0) < (found.estimate.seconds or 0) / 10
 
 
 @pytest.mark.parametrize("stop_at", [1, 3])
