@@ -1,6 +1,8 @@
 """What `test_ranks.py` starts with torchrun: the tests' very small run, with what it said kept as JSON.
 
-python -m torch.distributed.run --nproc-per-node=2 tests/training/ranked.py BASE FOLDER OUT [STOP_AT]
+python -m torch.distributed.run --nproc-per-node=2 tests/training/ranked.py BASE FOLDER[:STOP_AT] ...
+
+Several runs in one start, because a start of two processes takes longer than such a run; each writes FOLDER.json.
 """
 
 from __future__ import annotations
@@ -42,10 +44,12 @@ def train(base: Path, folder: Path, stop_at: int | None = None) -> dict[str, Any
     return {"values": values, "scores": scores, "resumed": heard.resumed_at, "stopped": stopped}
 
 
-def main(base: str, folder: str, out: str, stop_at: str = "") -> None:
-    said = train(Path(base), Path(folder), int(stop_at) if stop_at else None)
-    if os.environ["RANK"] == "0":
-        Path(out).write_text(json.dumps(said))
+def main(base: str, *wanted: str) -> None:
+    for one in wanted:
+        folder, _, stop_at = one.partition(":")
+        said = train(Path(base), Path(folder), int(stop_at) if stop_at else None)
+        if os.environ["RANK"] == "0":
+            Path(f"{folder}.json").write_text(json.dumps(said))
 
 
 if __name__ == "__main__":
