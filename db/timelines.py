@@ -88,15 +88,22 @@ def config_sha256(params: Any) -> str:
     return hashlib.sha256(canonical(params).encode()).hexdigest()
 
 
-def record_segmentation(session: Session, video_id: int, detector: dict[str, Any], judgement: Judgement) -> int:
-    """The detected shots, once per detector setting."""
+def record_segmentation(
+    session: Session,
+    video_id: int,
+    detector: dict[str, Any],
+    judgement: Judgement,
+    alike: NDArray[np.float32] | None = None,
+) -> int:
+    """The detected shots, once per detector setting. `alike` (n, n) is between all of them, dropped ones too."""
     config = config_sha256(detector)
-    known = select(SegmentationRow.id).where(
-        SegmentationRow.video_id == video_id, SegmentationRow.config_sha256 == config
-    )
+    stored_alike = None if alike is None else np.ascontiguousarray(alike, np.float32).tobytes()
+    known = select(SegmentationRow).where(SegmentationRow.video_id == video_id, SegmentationRow.config_sha256 == config)
     found = session.execute(known).scalar_one_or_none()
     if found is not None:
-        return found
+        if found.likeness is None and stored_alike is not None:
+            found.likeness = stored_alike
+        return found.id
     row = SegmentationRow(
         video_id=video_id,
         config_sha256=config,
@@ -104,6 +111,7 @@ def record_segmentation(session: Session, video_id: int, detector: dict[str, Any
         params=detector,
         shots=[[int(shot.start), int(shot.end)] for shot in judgement.shots],
         n_shots=len(judgement.shots),
+        likeness=stored_alike,
         created_ms=now_ms(),
     )
     session.add(row)
@@ -111,10 +119,17 @@ def record_segmentation(session: Session, video_id: int, detector: dict[str, Any
     return row.id
 
 
-def record(session: Session, video_id: int, richness: Richness, judgement: Judgement, sha256: str) -> int:
+def record(
+    session: Session,
+    video_id: int,
+    richness: Richness,
+    judgement: Judgement,
+    sha256: str,
+    alike: NDArray[np.float32] | None = None,
+) -> int:
     """Keep a judgement and make it the video's current timeline. The same thresholds give the same row."""
     thresholds = asdict(richness)
-    segmentation_id = record_segmentation(session, video_id, thresholds["detector"], judgement)
+    segmentation_id = record_segmentation(session, video_id, thresholds["detector"], judgement, alike)
     config = config_sha256(thresholds)
     known = select(TimelineRow).where(
         TimelineRow.segmentation_id == segmentation_id, TimelineRow.config_sha256 == config

@@ -141,7 +141,7 @@ def _place(session: Session, library_id: int, rel_path: str, video_id: int) -> N
     before, place.video_id, place.seen_ms = place.video_id, video_id, now_ms()
     session.flush()
     if before != video_id:
-        _missing_without_place(session, before)
+        missing_without_place(session, before)
 
 
 def mark_absent(session: Session, library_id: int, present: Collection[str | Path]) -> int:
@@ -152,10 +152,10 @@ def mark_absent(session: Session, library_id: int, present: Collection[str | Pat
     for place in gone:
         session.delete(place)
     session.flush()
-    return sum(_missing_without_place(session, place.video_id) for place in gone)
+    return sum(missing_without_place(session, place.video_id) for place in gone)
 
 
-def _missing_without_place(session: Session, video_id: int) -> bool:
+def missing_without_place(session: Session, video_id: int) -> bool:
     elsewhere = select(LocationRow.video_id).where(LocationRow.video_id == video_id).limit(1)
     if session.execute(elsewhere).first() is not None:
         return False
@@ -209,6 +209,16 @@ def listing(
         here = select(LocationRow.video_id).where(LocationRow.library_id == library_id)
         query = query.where(VideoRow.id.in_(here))
     return [VideoCard(*row) for row in session.execute(query)]
+
+
+def scanned(session: Session, video_ids: Collection[int] | None = None) -> list[tuple[int, str, str, str]]:
+    """(id, name, sha256, hash of its frame times) of what was measured; withdrawn and missing videos too."""
+    v = VideoRow
+    query = select(v.id, v.name, v.sha256, v.times_sha256).where(v.sha256.is_not(None), v.times_sha256.is_not(None))
+    if video_ids is not None:
+        query = query.where(v.id.in_(id_list(json.dumps(sorted(video_ids)))))
+    rows = session.execute(query.order_by(v.id))
+    return [(id_, name, sha256 or "", times or "") for id_, name, sha256, times in rows]
 
 
 def counts(session: Session) -> dict[str, int]:

@@ -11,18 +11,21 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from db import timelines, videos
 from db.session import Database
 from jobs.child import Report
 from jobs.payloads import ScanPayload
 from jobs.tasks import JobRef
-from tempo_core import render
+from tempo_core import likeness, render
 from tempo_core.errors import BadThresholds, MediaError, TempoError
-from tempo_core.measures import load_measures
+from tempo_core.measures import Measures, load_measures
 from tempo_core.scan import ScanResult, scan_many
 from tempo_core.settings import Home
 from tempo_core.timeline import Judgement, Richness, judge, timeline_sha256
-from tempo_core.types import JsonDict, Progress
+from tempo_core.types import JsonDict, Progress, Shot
 
 SUFFIXES = frozenset(
     f".{name}"
@@ -32,6 +35,9 @@ SUFFIXES = frozenset(
     )
 )  # fmt: skip
 """What a folder is searched for; whether a file is a video is decided by its content."""
+
+MAX_STORED_SHOTS = 128
+"""64 KiB of likeness a video; with more shots it has failed `too_many_shots` long before."""
 
 
 class NoVideos(TempoError):
@@ -109,14 +115,22 @@ def _record(
             videos.record_failure(session, library_id, rel_path, None, result.code, str(result))
         counts["refused"] += 1
         return f"refused  {rel_path}: {result.code}: {result}"
-    judgement = judge(load_measures(result.measures_path), richness)
+    measures = load_measures(result.measures_path)
+    judgement = judge(measures, richness)
     sha256 = timeline_sha256(result.video.sha256, result.times_sha256, judgement.timeline)
     with database.session() as session:
         video_id = videos.record(session, library_id, rel_path, result.video, result.times_sha256, result.probe)
-        timelines.record(session, video_id, richness, judgement, sha256)
+        timelines.record(session, video_id, richness, judgement, sha256, alike(measures, judgement))
     counts["decoded_frames"] += result.n_decoded
     counts["kept" if judgement.kept else "left_out"] += 1
     return _told(rel_path, judgement)
+
+
+def alike(measures: Measures, judgement: Judgement) -> NDArray[np.float32] | None:
+    """How alike all shots are (n, n), so that the likeness slider recounts at once; None where there are too many."""
+    if not 0 < len(judgement.shots) <= MAX_STORED_SHOTS:
+        return None
+    return likeness.matrix(measures, [Shot(shot.start, shot.end) for shot in judgement.shots])
 
 
 def _proxies(home: Home, kept: Sequence[ScanResult], report: Report) -> int:
