@@ -15,18 +15,18 @@ from math import ceil
 from statistics import median
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from db import people, strata, withdrawals
+from db import people, strata, verdicts, withdrawals
 from db.claims import LEASE_MS
 from db.opinion_standings import standing
 from db.pair_filters import NO_FILTER, PairFilter, where
 from db.people import Person
 from db.reviews import Counts
 from db.session import now_ms
-from db.strata import bounds
 from db.tables import CampaignPairRow, CampaignRow, OpinionRow, PairRow, ReviewRow, UserRow
+from db.verdicts import bounds
 from tempo_core import acceptance
 from tempo_core.errors import BadSettings, TooFew, Unknown
 
@@ -266,30 +266,26 @@ def _wanted(session: Session, person: Person, row: CampaignRow) -> list[Any]:
         m.drawn,
         given < readers(row.settings),
         ~here.where(o.reviewer_id == person.id).correlate(m).exists(),
-        m.pair_id.not_in(_withdrawn()),
+        m.pair_id.not_in(verdicts.withdrawn_pairs()),
     ]
     if row.kind == "sample":
-        ended = [s.id for s in strata.states(session, row.id) if s.ended]
+        ended = [s.id for s in verdicts.states(session, row.id) if s.ended]
         found += [m.stratum_id.not_in(ended)] if ended else []
     else:
         found.append(~_decided_by(person))
     return found
 
 
-def _withdrawn() -> Select[int]:
-    return select(PairRow.id).where(PairRow.video_id.in_(withdrawals.withdrawn_ids()))
-
-
 def _size(session: Session, row: CampaignRow) -> tuple[int, int]:
     """Opinions asked for and given. A stratum that failed early asks for no more than it has."""
     if row.kind == "sample":
-        found = strata.states(session, row.id)
+        found = verdicts.states(session, row.id)
         done = sum(s.n_read for s in found)
         return done + sum(s.n_sample - s.n_read for s in found if not s.ended), done
     m, o = CampaignPairRow, OpinionRow
-    n = select(func.count()).where(m.campaign_id == row.id, m.drawn, m.pair_id.not_in(_withdrawn()))
+    n = select(func.count()).where(m.campaign_id == row.id, m.drawn, m.pair_id.not_in(verdicts.withdrawn_pairs()))
     asked = session.execute(n).scalar_one() * readers(row.settings)
-    given = standing(func.count()).where(o.campaign_id == row.id, o.pair_id.not_in(_withdrawn()))
+    given = standing(func.count()).where(o.campaign_id == row.id, o.pair_id.not_in(verdicts.withdrawn_pairs()))
     return asked, session.execute(given).scalar_one()
 
 
