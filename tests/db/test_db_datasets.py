@@ -1,15 +1,33 @@
 """Frozen data: what was accepted, as it was accepted, and any later change shows."""
 
+import hashlib
 import sqlite3
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
-from db import bulk, curricula, datasets, difficulties, reviews, sft_sets
+from db import (
+    bulk,
+    curricula,
+    dataset_history,
+    datasets,
+    difficulties,
+    jobs,
+    models,
+    reviews,
+    runs,
+    sft_sets,
+    splits,
+    withdrawals,
+)
 from db.pair_filters import PairFilter
 from db.reviews import ReviewItem
 from db.sft_sets import SftDraft
 from jobs.starting import pair_ref
-from tempo_core.errors import BadThresholds, DatasetDrift, NotAllowed, TooFew, Unknown
+from tempo_core.errors import BadSettings, BadThresholds, DatasetDrift, NotAllowed, TooFew, Unknown
+from tempo_core.recipes import PRESETS
 
 VIDEOS = "abcdefghij"
 
@@ -138,6 +156,119 @@ def test_only_an_admin_freezes(shelf, ada):
         shelf.do(datasets.freeze, ada, "hers")
 
 
+# ---- before freezing ------------------------------------------------------------------------------------------------
+def test_the_preview_counts_what_a_version_then_holds(shelf, me):
+    for video in VIDEOS:
+        shelf.pair(video, 0, difficulty=0.1)
+        shelf.pair(video, 1, difficulty=0.9, kind="drop")
+    shelf.do(bulk.decide, me, PairFilter(), "accepted", token="all")
+    seen = shelf.look(datasets.preview, held_out_share=0.3, seed=2)
+    version = shelf.do(datasets.freeze, me, "v", held_out_share=0.3, seed=2)
+    card, held = shelf.look(datasets.get, version), shelf.look(datasets.items, version, "held_out")
+    assert (
+        (seen.n_pairs, seen.n_held_out, seen.n_videos) == (card.n_pairs, card.n_held_out, card.n_videos) == (20, 6, 10)
+    )
+    assert seen.n_videos_held_out == len({item.video_id for item in held}) == 3
+    assert seen.levels[1] == (14, 6) and seen.levels[None] == (0, 0) and seen.videos_of_level == {1: 7}
+    assert seen.kinds == {"drop": (7, 3), "shuffle": (7, 3)}
+    assert (seen.n_withdrawn, seen.copies_job, seen.n_together) == (0, None, 0)
+
+
+def test_pairs_of_a_withdrawn_video_stay_out_of_the_next_version_and_the_last_one_says_so(shelf, me, frozen):
+    shelf.do(withdrawals.withdraw, me, 3, "no licence")
+    assert shelf.look(datasets.withdrawn, frozen) == 2
+    assert shelf.look(datasets.verify, frozen)
+    assert shelf.look(datasets.preview).n_withdrawn == 2
+    following = shelf.do(datasets.freeze, me, "first", PairFilter(withdrawn="too"))
+    assert shelf.look(datasets.get, following).n_pairs == 18 and shelf.look(datasets.withdrawn, following) == 0
+    change = shelf.look(dataset_history.difference, frozen, following)
+    assert len(change.removed) == 2 and change.added == ()
+
+
+def test_a_version_keeps_where_its_settings_come_from_and_a_name_is_needed(shelf, me):
+    shelf.do(reviews.decide, me, ReviewItem("a", shelf.pair(), 1, "accept"))
+    version = shelf.do(datasets.freeze, me, " v ", origin={"curriculum": "gentle", "view": "short ones"})
+    card = shelf.look(datasets.get, version)
+    assert (card.name, card.criteria["curriculum"], card.criteria["view"]) == ("v", "gentle", "short ones")
+    assert card.criteria["sampling"] == [] and card.criteria["copies_job"] is None
+    for name in ("", "  ", "x" * 81):
+        with pytest.raises(BadSettings, match="name holds 1 to 80"):
+            shelf.do(datasets.freeze, me, name)
+
+
+# ---- videos that share footage --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("seed", range(12))
+def test_videos_that_share_footage_are_held_out_together_or_not_at_all(seed):
+    groups = [("a", "b", "c"), ("d", "e"), ("z", "y")]
+    kept_back = splits.held_out(set(VIDEOS), 0.4, seed, groups)
+    assert 1 <= len(kept_back) <= 4
+    assert all(set(group) <= kept_back or not set(group) & kept_back for group in groups)
+
+
+def test_without_shared_footage_the_draw_is_what_it_was():
+    drawn = sorted(VIDEOS, key=lambda sha: hashlib.sha256(f"7|{sha}".encode()).hexdigest())
+    assert datasets.held_out(set(VIDEOS), 0.3, 7) == set(drawn[:3])
+
+
+def test_a_group_larger_than_the_share_is_held_out_only_where_nothing_else_is_left():
+    assert splits.held_out(set("abcde"), 0.2, 0, [("a", "b", "c", "d", "e")]) == set()
+    assert splits.held_out(set("abcdef"), 0.1, 0, [("a", "b", "c"), ("d", "e", "f")]) in (set("abc"), set("def"))
+
+
+def test_the_last_search_for_copies_tells_which_videos_stay_together(shelf, me, frozen):
+    assert shelf.look(splits.copies) == (None, [])
+    with shelf.database.session() as session:
+        job = jobs.enqueue(session, "copies", {}, created_by=me.id, needs="cpu")
+        session.execute(
+            text("UPDATE job SET state = 'succeeded', result = :r WHERE id = :i"),
+            {"r": '{"groups": [[1, 2, 3, 4], [5, 6]]}', "i": job.id},
+        )
+    seen = shelf.look(datasets.preview, held_out_share=0.4)
+    assert seen.copies_job and seen.n_together == 6
+    version = shelf.do(datasets.freeze, me, "together", held_out_share=0.4)
+    held = {item.video_id for item in shelf.look(datasets.items, version, "held_out")}
+    assert all(group <= held or not group & held for group in ({1, 2, 3, 4}, {5, 6}))
+    assert shelf.look(datasets.get, version).criteria["copies_job"] == seen.copies_job
+
+
+# ---- between two versions -------------------------------------------------------------------------------------------
+def test_the_difference_names_what_came_what_went_and_what_changed_in_each_pair(shelf, me, frozen):
+    gone, swapped, edited, *_ = (item.pair.pair_id for item in shelf.look(datasets.items, frozen))
+    shelf.do(reviews.decide, me, ReviewItem("r", gone, 2, "reject"))
+    shelf.do(reviews.decide, me, ReviewItem("s", swapped, 2, "swap"))
+    shelf.do(reviews.decide, me, ReviewItem("e", edited, 2, "edit", rejected="another text"))
+    new = shelf.pair("k", 0, difficulty=0.99)
+    shelf.do(reviews.decide, me, ReviewItem("n", new, 1, "accept"))
+    following = shelf.do(datasets.freeze, me, "first", held_out_share=0.2, thresholds=(0.25, 0.6, 0.97))
+    found = shelf.look(dataset_history.difference, frozen, following)
+    assert (found.added, found.removed) == ((new,), (gone,))
+    what = {change.pair_id: change.what for change in found.changed}
+    assert what[swapped][0] == "swapped" and what[edited][0] == "rejected"
+    moved = [change for change in found.changed if "split" in change.what]
+    assert all(change.splits[0] != change.splits[1] for change in moved)
+    levels = [change for change in found.changed if "level" in change.what]
+    assert levels and all(change.levels[0] != change.levels[1] for change in levels)
+    assert found.n_same + len(found.changed) == 19 and found.counts["swapped"] == 1
+    back = shelf.look(dataset_history.difference, following, frozen)
+    assert (back.added, back.removed, back.n_same) == (found.removed, found.added, found.n_same)
+    same = shelf.look(dataset_history.difference, frozen, frozen)
+    assert (same.added, same.removed, same.changed, same.n_same) == ((), (), (), 20)
+
+
+def test_a_version_tells_which_runs_read_it(shelf, me, frozen):
+    assert shelf.look(dataset_history.uses) == {}
+    with shelf.database.session() as session:
+        model = models.register(session, Path("/models/tiny"), "tiny", "0" * 64, "tiny")
+        curriculum = curricula.save(session, me, "gentle", (0.4, 0.6, 0.8))
+        config = replace(PRESETS["embedded"], recipe="dpo")
+        run = runs.create(session, me, config, model, dataset_version_id=frozen, curriculum_id=curriculum)
+    (use,) = shelf.look(dataset_history.uses)[frozen]
+    assert (use.run_id, use.recipe, use.n_figures) == (run, "dpo", 0)
+    assert shelf.look(curricula.get, curriculum).n_runs == 1
+    with pytest.raises(NotAllowed, match="a run names it"):
+        shelf.do(curricula.remove, me, curriculum)
+
+
 # ---- SFT sets and curricula -----------------------------------------------------------------------------------------
 def drafts(shelf):
     shelf.pair("a")
@@ -178,6 +309,24 @@ def test_a_curriculum_is_known_by_its_settings(shelf, me):
     assert (card.name, card.thresholds, card.pacing) == ("mine", (0.2, 0.5, 0.8), "mixed")
     with pytest.raises(BadThresholds):
         shelf.do(curricula.save, me, "wrong", (0.5, 0.2, 0.8))
+
+
+def test_a_curriculum_is_renamed_and_forgotten_by_who_saved_it(shelf, me, ada, bob):
+    hers = shelf.do(curricula.save, ada, " hers  ", (0.2, 0.5, 0.8))
+    his = shelf.do(curricula.save, bob, "his", (0.1, 0.5, 0.8))
+    assert shelf.look(curricula.same, (0.2, 0.5, 0.8)).name == "hers"
+    for verb in (lambda s: curricula.rename(s, bob, hers, "mine"), lambda s: curricula.remove(s, bob, hers)):
+        with pytest.raises(NotAllowed, match="is Ada's"):
+            shelf.do(verb)
+    for name, told in (("his", "called 'his'"), ("", "1 to 80"), ("x" * 81, "1 to 80")):
+        with pytest.raises(BadSettings, match=told):
+            shelf.do(curricula.rename, ada, hers, name)
+    shelf.do(curricula.rename, ada, hers, "gentle")
+    shelf.do(curricula.rename, ada, hers, "gentle")
+    shelf.do(curricula.remove, me, his)
+    assert [(card.name, card.by, card.n_runs) for card in shelf.look(curricula.listing)] == [("gentle", "Ada", 0)]
+    with pytest.raises(Unknown):
+        shelf.look(curricula.get, his)
 
 
 def test_what_is_shown_before_freezing_is_what_a_version_then_holds(shelf, me):
