@@ -16,9 +16,9 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 run: $(HOME_OF_STUDIO)/ready ## the studio in the browser, with the embedded demo
 	$(BIN)/streamlit run app.py --server.showEmailPrompt=false $(ARGS)
 
-# Two at a time, a file each: fixtures that draw videos or start a server are made once a file.
+# Two at a time, a file each: fixtures that draw videos or start a server are made once a file. The longest go first.
 test: ready chromium ## the whole suite; ARGS="-k name" for a part of it
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)$(if $(CODE),; echo $$? > $(CODE))
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)$(if $(CODE),; echo $$? > $(CODE))
 
 check: ready ## lint and types
 	$(BIN)/ruff check .
