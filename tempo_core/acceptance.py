@@ -111,7 +111,7 @@ def p_value(n_pairs: int, n_sample: int, bad: int, tolerated: float) -> float:
 
 def passes(p: float, confidence: float, n_strata: int = 1) -> bool:
     """Whether p is small enough, with alpha shared by `n_strata`. 1 - 0.95 is a hair above 0.05, hence the decimals."""
-    return Fraction(p) <= alpha(confidence) / n_strata
+    return p <= float(alpha(confidence) / n_strata)
 
 
 def alpha(confidence: float) -> Fraction:
