@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from db import pairs
+from db import campaigns, pairs
 from db.pair_filters import NO_FILTER, PairFilter
 from tempo_core.errors import TempoError
 from ui import state
 from ui.desk import desk
 from ui.text import escaped
 
-OURS = ("pair",)
+OURS = ("pair", "campaign")
 """Query parameters of this page that are no part of the filter."""
 
 
@@ -33,9 +33,22 @@ def _pinned(wanted: PairFilter, n_wanted: int) -> tuple[int, ...]:
     try:
         with state.database().reading() as session:
             return (pairs.get(session, int(asked)).id,)
-    except (TempoError, ValueError):
+    except (TempoError, ValueError, OverflowError):
         st.warning(f"There is no pair {escaped(asked)}. The next pending pairs are shown instead.")
         return ()
+
+
+def _campaign() -> int | None:
+    """The campaign of the address, if there is such a one."""
+    asked = st.query_params.get("campaign", "")
+    if not asked:
+        return None
+    try:
+        with state.database().reading() as session:
+            return campaigns.card(session, int(asked)).id
+    except (TempoError, ValueError, OverflowError):
+        st.warning(f"There is no campaign {escaped(asked)}. The pending pairs are shown instead.")
+        return None
 
 
 def _nothing_yet(n_all: int, wanted: PairFilter) -> None:
@@ -62,6 +75,14 @@ def _nothing_yet(n_all: int, wanted: PairFilter) -> None:
 
 
 def main() -> None:
+    if state.person().role not in ("reviewer", "admin"):
+        st.title("Review")
+        st.info("You may look at everything, but not decide. Ask an admin for the role of a reviewer.")
+        return
+    campaign_id = _campaign()
+    if campaign_id is not None:
+        desk(NO_FILTER, campaign_id=campaign_id)
+        return
     wanted = _wanted()
     with state.database().reading() as session:
         n_wanted, n_all = pairs.count(session, wanted), pairs.count(session)

@@ -1,27 +1,29 @@
 // The review desk: one pair at a time, two players, the clip map, both responses, and one key for each decision.
 // A decision shows the next pair at once; the outbox carries it to the server.
 
-const LEVELS = { 1: 'easy', 2: 'medium', 3: 'hard', 4: 'hardest' };
-const DONE = { accept: 'Accepted', reject: 'Rejected', swap: 'Swapped and accepted', edit: 'Edited and accepted', flag: 'Flagged', skip: 'Skipped' };
-const KEYS = { a: 'accept', r: 'reject', s: 'swap', e: 'edit', E: 'editRejected', f: 'flag', n: 'skip', u: 'undo', ' ': 'play',
-  ArrowLeft: 'stepBack', ArrowRight: 'stepOn', 'Shift+ArrowLeft': 'clipBack', 'Shift+ArrowRight': 'clipOn',
-  '[': 'slower', ']': 'faster', l: 'loop', m: 'lock', d: 'diff', '?': 'help' };
-const HELP = [['A', 'accept'], ['Space', 'play / pause both'], ['R, then 1-6', 'reject; why'], ['← →', 'one frame'],
-  ['S', 'swap sides and accept'], ['Shift + ← →', 'previous / next clip'], ['E', 'edit chosen'], ['[ ]', 'slower / faster'],
-  ['Shift + E', 'edit rejected'], ['L', 'loop this clip on both sides'], ['F', 'flag for a second opinion'],
-  ['M', 'lock by time / by content'], ['N', 'skip, decide later'], ['D', 'differences: order / words / off'],
-  ['U, Ctrl + Z', 'undo, any depth'], ['Ctrl + Enter', 'save an edit'], ['?', 'this help'], ['Esc', 'cancel, close']];
+const DONE = { accept: 'Accepted', reject: 'Rejected', swap: 'Swapped and accepted', edit: 'Edited and accepted', flag: 'Flagged', skip: 'Skipped',
+  reason: 'Rejected', left: 'Response 1 is better:', right: 'Response 2 is better:', tie: 'About equal:' };
+const NO_DECISION = { skip: 0, hold: 0, reason: 0, comment: 0, undo: -1 };
+const FIXED = [['Ctrl + Enter', 'save an edit, send a comment'], ['Enter', 'press what has the focus'], ['Esc', 'cancel, close, return']];
+const ALWAYS = ['undo', 'help', 'palette', 'guidelines', 'back', 'letters', 'closeDrawer', 'return'];
 
-class Desk {
-  constructor(mount) {
+class Desk extends DeskView {
+  constructor(mount, data) {
+    super();
     this.mount = mount;
+    this.blind = data.mode === 'blind';
     this.queue = [];
-    this.history = []; // decisions of this visit, newest last: {pair, act, token, at}
+    this.history = (data.past || []).map((past) => ({ ...past, at: null, shown: null })); // what can be taken back, newest last
     this.hidden = new Map(); // pair id -> version that we already decided on
     this.skipped = new Set();
     this.asking = null; // the rejection whose reason may still be given
-    this._build();
-    this.players = new Players(this.videos('clean'), this.videos('perturbed'), {
+    this.looking = null; // the past decision that is looked at; `waiting` is the pair to return to
+    this.waiting = null;
+    this.wanted = null; // a pair that was asked for by its number: {id, then}
+    this.keys = new Keys(data.reviewer);
+    this.keys.set(data.keys || {});
+    this._build(data);
+    this.players = new Players(this.videos('clean'), this.videos(this.blind ? 'clean' : 'perturbed'), {
       onChange: () => this._transport(),
       onLost: () => this.outbox && this.outbox.again(),
     });
@@ -38,19 +40,26 @@ class Desk {
   update(data, setState) {
     this.data = data;
     this.setState = setState;
+    this.keys.set(data.keys || {});
+    this.keys.mark(this.el);
     if (!this.outbox) this._open(data);
     for (const [item, answer] of this.outbox.acknowledge(data.acked || {})) this._answered(item, answer);
+    this._takeWanted(data);
     this._takeQueue(data.queue || []);
     if (!this.pair) this._next(); else this.players.preload(this.queue[0]);
+    this.players.refresh();
+    this.drawer.show(this.pair, data);
     this._theme();
     this._header();
     this._empty();
+    this._fit();
   }
 
   // Adopted reviews are not shown again: their pairs are hidden until the server counts them.
   _open(data) {
-    this.outbox = new Outbox(data.reviewer, (value) => this.setState && this.setState('outbox', value));
-    for (const item of this.outbox.items) if (item.act in DONE) this.hidden.set(item.pair, item.version);
+    const campaign = data.campaign ? data.campaign.id : null;
+    this.outbox = new Outbox(data.reviewer, (value) => this.setState && this.setState('outbox', { ...value, want: this.wanted && this.wanted.id }));
+    for (const item of this.outbox.items) if (item.act in DONE && (item.campaign ?? null) === campaign) this.hidden.set(item.pair, item.version);
   }
 
   _answered(item, answer) {
@@ -59,12 +68,26 @@ class Desk {
     this._say(by ? `${by} ${verdict} pair ${item.pair} ${age} s ago; yours was not counted.` : `Pair ${item.pair}: ${why || 'not counted'}`);
   }
 
+  // A pair that was asked for by its number is shown at once; the pair that was shown waits at the head of the queue.
+  _takeWanted(data) {
+    const { wanted } = this;
+    if (!wanted || !data.want || data.want.pair !== wanted.id) return;
+    this.wanted = null;
+    this.outbox.again();
+    const found = (data.queue || []).find((pair) => pair.id === wanted.id);
+    if (!found) { this._say(`There is no pair ${wanted.id}.`); return; }
+    found.edit = new EditList(found);
+    wanted.then(found);
+  }
+
   // Keep our own order (an undone pair waits in front), refresh what we hold, then add what is new; skipped ones last.
   _takeQueue(incoming) {
     const fresh = new Map(incoming.filter((pair) => !((this.hidden.get(pair.id) ?? 0) >= pair.version)).map((pair) => [pair.id, pair]));
-    const current = this.pair && fresh.get(this.pair.id);
-    if (current) Object.assign(this.pair, { url: current.url, version: current.version, sprite_url: current.sprite_url });
-    fresh.delete(this.pair && this.pair.id);
+    for (const held of [this.pair, this.waiting].filter(Boolean)) {
+      const { url, version, sprite_url, comments, history, standing: stands, margin } = fresh.get(held.id) || held;
+      Object.assign(held, { url, version, sprite_url, comments: this._withOwn(held.id, comments), history, standing: stands, margin });
+      fresh.delete(held.id);
+    }
     const kept = this.queue.filter((pair) => fresh.has(pair.id)).map((pair) => fresh.get(pair.id));
     const known = new Set(kept.map((pair) => pair.id));
     const all = [...kept, ...[...fresh.values()].filter((pair) => !known.has(pair.id))];
@@ -73,12 +96,17 @@ class Desk {
   }
 
   // ---- deciding -----------------------------------------------------------------------------------------------------
+  _send(pair, act, more = {}) {
+    return this.outbox.add({ pair: pair.id, version: pair.version, act, of: null, reason: null, chosen: null, rejected: null, note: null, dwell_ms: 0,
+      campaign: this.data.campaign ? this.data.campaign.id : null, guideline: this.data.guidelines ? this.data.guidelines.sha256 : null, ...more });
+  }
+
   decide(act, extra = {}) {
     if (!this.pair || (this.responses.editing && act !== 'edit')) return;
+    if (this.looking) { this._say('You are looking back. Esc returns to your pair; Undo takes this decision back.'); return; }
     const pair = this.pair;
-    const item = this.outbox.add({ pair: pair.id, version: pair.version, act, of: null, reason: null, chosen: null, rejected: null, note: null,
-      dwell_ms: Math.round(performance.now() - this.shownAt), ...extra });
-    this.history.push({ pair, act, token: item.token, at: performance.now() });
+    const item = this._send(pair, act, { dwell_ms: Math.round(performance.now() - this.shownAt), ...extra });
+    this.history.push({ pair: pair.id, shown: pair, act, token: item.token, at: performance.now() });
     if (act === 'skip') this.skipped.add(pair.id); else this.hidden.set(pair.id, pair.version);
     this.asking = act === 'reject' ? this.history[this.history.length - 1] : null;
     this._next();
@@ -90,29 +118,83 @@ class Desk {
     const reason = (this.data.reasons || [])[number - 1];
     if (!this.asking || !reason) return;
     const asked = this.asking;
-    const item = this.outbox.add({ pair: asked.pair.id, version: asked.pair.version, act: 'reason', of: asked.token, reason, chosen: null,
-      rejected: null, note: null, dwell_ms: 0 });
-    asked.token = item.token;
+    asked.token = this._send(asked.shown, 'reason', { of: asked.token, reason }).token;
     this.asking = null;
-    this._say(`Pair ${asked.pair.id}: ${reason}.`);
+    this._say(`Pair ${asked.pair}: ${reason}.`);
     this._header();
   }
 
+  /** Take back the last decision, or the one that is looked at. */
   undo() {
-    const last = this.history.pop();
-    if (!last) { this._say('Nothing to undo in this visit.'); return; }
-    if (last.act !== 'skip') {
-      this.outbox.add({ pair: last.pair.id, version: last.pair.version, act: 'undo', of: last.token, reason: null, chosen: null, rejected: null,
-        note: null, dwell_ms: 0 });
-    }
-    this.hidden.delete(last.pair.id);
-    this.skipped.delete(last.pair.id);
+    const last = this.looking || this.history[this.history.length - 1];
+    if (!last) { this._say('Nothing to undo.'); return; }
+    this.history = this.history.filter((past) => past !== last);
+    this._send({ id: last.pair, version: last.shown ? last.shown.version : 0 }, last.act === 'skip' ? 'hold' : 'undo', { of: last.token });
+    this.hidden.delete(last.pair);
+    this.skipped.delete(last.pair);
     this.asking = null;
-    if (this.pair && this.pair.id !== last.pair.id) this.queue.unshift(this.pair);
-    this.queue = this.queue.filter((pair) => pair.id !== last.pair.id);
-    this._show(last.pair);
-    this._say(`Undid: ${DONE[last.act].toLowerCase()} pair ${last.pair.id}.`);
+    const waiting = this.looking ? this.waiting : this.pair;
+    this.looking = this.waiting = null;
+    if (waiting && waiting.id !== last.pair) this.queue.unshift(waiting);
+    this.queue = this.queue.filter((pair) => pair.id !== last.pair);
+    this._say(`Undid: ${DONE[last.act].toLowerCase()} pair ${last.pair}.`);
+    if (last.shown) this._show(last.shown);
+    else { this.pair = null; this._next(); this.open(last.pair); } // from before this visit: the server has it
     this._header();
+  }
+
+  /** Show a pair by its number, before all others. */
+  open(id, then = null) {
+    const known = [this.pair, ...this.queue].find((pair) => pair && pair.id === id);
+    const show = then || ((pair) => {
+      if (this.pair && this.pair.id !== id && !this.looking) this.queue.unshift(this.pair);
+      if (this.waiting && this.waiting.id !== id) this.queue.unshift(this.waiting);
+      this.looking = this.waiting = null;
+      this.hidden.delete(id);
+      this.queue = this.queue.filter((other) => other.id !== id);
+      this._show(pair);
+    });
+    if (known && !then) { show(known); return; }
+    this.wanted = { id, then: show };
+    this.outbox.again();
+  }
+
+  // ---- looking back -------------------------------------------------------------------------------------------------
+  back() {
+    if (this.responses.editing) return;
+    const at = this.looking ? this.history.indexOf(this.looking) : this.history.length, past = this.history[at - 1];
+    if (!past) { this._say(this.history.length ? 'This is the oldest one here.' : 'No earlier pair yet.'); return; }
+    const look = (pair) => {
+      if (!this.looking) this.waiting = this.pair;
+      past.shown = past.shown || pair;
+      this.looking = past;
+      past.told = `${DONE[past.act].replace(/:$/, '').toLowerCase()} by you`;
+      this._show(past.shown);
+      this._say(null, true);
+    };
+    if (past.shown) look(past.shown); else this.open(past.pair, look);
+  }
+
+  return() {
+    if (!this.looking) return;
+    const pair = this.waiting;
+    this.looking = this.waiting = null;
+    if (pair) this._show(pair); else this._next();
+    this.el.focus({ preventScroll: true });
+  }
+
+  comment(pair, text) {
+    const item = this._send(pair, 'comment', { note: text });
+    (this.own = this.own || []).push({ pair: pair.id, line: [this.data.name || 'you', text, item.at_ms] });
+    pair.comments = this._withOwn(pair.id, pair.comments);
+    this.drawer.show(pair, this.data);
+    this._header();
+  }
+
+  // What the server has not shown yet stands in the thread already.
+  _withOwn(id, comments = []) {
+    const mine = (this.own || []).filter((said) => said.pair === id && !comments.some(([, text, at]) => text === said.line[1] && at >= said.line[2] - 60000));
+    return [...comments, ...mine.map((said) => said.line)];
   }
 
   _next() {
@@ -125,8 +207,10 @@ class Desk {
     this.shownAt = performance.now();
     this.lastDrawn = '';
     this.players.show(pair);
-    this.map.show(pair);
+    if (this.map) this.map.show(pair);
+    if (this.strip) this.strip.show(pair);
     this.responses.show(pair);
+    this.drawer.show(pair, this.data);
     this._tags();
     this._header();
     this._empty();
@@ -136,14 +220,16 @@ class Desk {
   _clear() {
     this.pair = null;
     this.players.clear();
-    this.map.clear();
+    if (this.map) this.map.clear();
+    if (this.strip) this.strip.show(null);
     this.responses.clear();
+    this.drawer.show(null, this.data);
     this._header();
     this._empty();
   }
 
   edit(side) {
-    if (!this.pair || this.responses.editing) return;
+    if (!this.pair || this.responses.editing || this.looking) return;
     this.players.pause();
     this.responses.edit(side);
   }
@@ -166,20 +252,43 @@ class Desk {
   act(name) {
     const acts = {
       accept: () => this.decide('accept'), reject: () => this.decide('reject'), swap: () => this.decide('swap'),
+      left: () => this.decide('left'), right: () => this.decide('right'), tie: () => this.decide('tie'),
       flag: () => this.decide('flag'), skip: () => this.decide('skip'), undo: () => this.undo(),
       edit: () => this.edit('chosen'), editRejected: () => this.edit('rejected'), save: () => this.save(), cancel: () => this.cancel(),
       play: () => this.players.toggle(), stepBack: () => this.players.step(-1), stepOn: () => this.players.step(1),
       clipBack: () => this.players.clip(-1), clipOn: () => this.players.clip(1), slower: () => this.players.faster(-1),
       faster: () => this.players.faster(1), speed: () => this.players.setSpeed(SPEEDS[(SPEEDS.indexOf(this.players.speed) + 1) % SPEEDS.length]),
-      loop: () => this.players.toggleLoop(), lock: () => this.players.toggleLock(), diff: () => this._diff(),
-      help: () => (this.help.open ? this.help.close() : this.help.showModal()),
+      loop: () => this.players.toggleLoop(), lock: () => this.players.toggleLock(), diff: () => this._diff(), frames: () => this._frames(),
+      guidelines: () => this.drawer.toggle('guidelines', this.pair, this.data), comment: () => this.drawer.toggle('comments', this.pair, this.data),
+      history: () => this.drawer.toggle('history', this.pair, this.data), closeDrawer: () => this.drawer.close(), sendComment: () => this.drawer.sent(),
+      back: () => this.back(), return: () => this.return(), palette: () => this.palette.show(),
+      help: () => (this.help.open ? this.help.close() : this._help()), letters: () => { this.keys.switchLetters(); this.keys.mark(this.el); this._help(); },
     };
-    if (this.pair || ['undo', 'help'].includes(name)) acts[name]?.();
+    if (this.pair || ALWAYS.includes(name)) acts[name]?.();
+  }
+
+  _help() {
+    this.help.show(this.data.words || {}, this.blind ? [['1', 'response 1 is better'], ['2', 'response 2 is better'], ['0', 'about equal'], ...FIXED] : FIXED);
   }
 
   _diff() {
     const mode = this.responses.nextMode();
     this._say({ order: 'Differences: order and words', words: 'Differences: words only', off: 'Differences hidden' }[mode]);
+  }
+
+  // The strip takes the place of the map, so that nothing below it moves.
+  _frames() {
+    const open = !this.strip.open;
+    if (open) this.strip.element.hidden = false; else this.strip.close();
+    this.map.element.hidden = open;
+    this.strip.show(this.pair);
+    this.el.querySelector('[data-act="frames"]').setAttribute('aria-pressed', String(open));
+  }
+
+  _choices() {
+    const acts = Object.entries(this.data.words || {}).map(([act, told]) => ({ label: told[0].toUpperCase() + told.slice(1), kind: '', key: this.keys.shown(act), run: () => this.act(act) }));
+    const views = (this.data.views || []).map(({ name, url }) => ({ label: name, kind: 'saved view', run: () => location.assign(url) }));
+    return [...pages(), ...views, ...acts.filter(({ label }) => label)];
   }
 
   // ---- keys ---------------------------------------------------------------------------------------------------------
@@ -188,37 +297,60 @@ class Desk {
     if (!this.mount.isConnected) return;
     const path = event.composedPath(), target = path[0];
     if (['INPUT', 'TEXTAREA', 'SELECT'].includes(target.tagName) || target.isContentEditable) {
-      if (path.includes(this.el)) this._fieldKey(event, down);
+      if (path.includes(this.el)) this._fieldKey(event, down, path);
       return;
     }
     if (event.key === 'Enter' && event.repeat && path.includes(this.el)) event.preventDefault(); // no volley from a held Enter
-    const act = this._actOf(event);
-    if (!act || (event.key === ' ' && !path.includes(this.el) && target.closest?.('button, a, summary, [role="button"]'))) return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
+    if (this.help.open || this.palette.open) { this._dialogKey(event, down); return; }
+    if (event.key === 'Escape' && (this.looking || this.drawer.kind)) {
+      this._own(event);
+      if (down && this.drawer.kind) this.drawer.close(); else if (down) this.return();
+      return;
+    }
+    if (target.classList?.contains('cell') && /^Arrow/.test(event.key) && !event.shiftKey && !event.ctrlKey && !event.altKey && !event.metaKey) {
+      this._own(event);
+      if (down) walk([...target.getRootNode().querySelectorAll(target.matches('.frame') ? '.frame' : '.cells .cell')], target, event.key);
+      return;
+    }
+    const act = this._digit(event) ?? this.keys.act(event);
+    if (act === null || (event.key === ' ' && !path.includes(this.el) && target.closest?.('button, a, summary, [role="button"]'))) return;
+    this._own(event);
     if (!down || (event.repeat && !['stepBack', 'stepOn'].includes(act))) return;
-    if (this.help.open && act !== 'help') return;
     if (typeof act === 'number') this.reason(act); else this.act(act);
   }
 
-  _actOf(event) {
-    const key = event.key, arrow = key.startsWith('Arrow') && event.shiftKey ? `Shift+${key}` : key;
-    if (event.ctrlKey || event.metaKey) return key.toLowerCase() === 'z' && !event.shiftKey && !event.altKey ? 'undo' : null;
-    if (event.altKey) return null;
-    if (/^[1-9]$/.test(key)) return this.asking ? Number(key) : null;
-    if (arrow in KEYS) return KEYS[arrow];
-    const letter = key.length === 1 && key.toLowerCase() in KEYS ? KEYS[key.toLowerCase()] : null;
-    // On a layout without Latin letters the place of the key counts.
-    return letter || (/^[^\x00-\x7f]$/.test(key) && /^Key[A-Z]$/.test(event.code) ? KEYS[event.code[3].toLowerCase()] ?? null : null);
+  _own(event) {
+    event.preventDefault();
+    event.stopImmediatePropagation();
   }
 
-  _fieldKey(event, down) {
+  // Digits answer: why a pair was rejected, or which response is the better one.
+  _digit(event) {
+    if (!/^[0-9]$/.test(event.key) || event.ctrlKey || event.metaKey || event.altKey || !this.keys.letters) return null;
+    if (this.blind) return BLIND_DIGITS[event.key] ?? null;
+    return this.asking && event.key !== '0' ? Number(event.key) : null;
+  }
+
+  // Inside a dialog the keys are the dialog's; none reaches Streamlit, and its own key shuts it again.
+  _dialogKey(event, down) {
+    event.stopImmediatePropagation();
+    if (this.keys.act(event) !== 'help' || !this.help.open) return;
+    event.preventDefault();
+    if (down && !event.repeat) this.help.close();
+  }
+
+  _fieldKey(event, down, path) {
     const saves = event.key === 'Enter' && (event.ctrlKey || event.metaKey), leaves = event.key === 'Escape';
     // Letters typed here are text; they must reach neither our keys nor Streamlit's.
     event.stopImmediatePropagation();
+    if (path.includes(this.palette.element)) {
+      if (down ? this.palette.key(event) : event.key === 'Enter') event.preventDefault();
+      return;
+    }
     if (!saves && !leaves) return;
     event.preventDefault();
-    if (down) this.act(saves ? 'save' : 'cancel');
+    if (!down) return;
+    if (path.includes(this.drawer.element)) this.act(saves ? 'sendComment' : 'closeDrawer'); else this.act(saves ? 'save' : 'cancel');
   }
 
   _listen() {
@@ -231,196 +363,27 @@ class Desk {
       if (!clicked) return;
       if (clicked.dataset.reason) this.reason(Number(clicked.dataset.reason));
       else this.act(clicked.dataset.act || 'play');
+      // A button that is gone after its click must not take the focus with it.
+      if (!clicked.isConnected && !this.el.contains(this.el.getRootNode().activeElement)) this.el.focus({ preventScroll: true });
     });
-    this.help.addEventListener('click', (event) => { if (event.target === this.help) this.help.close(); });
+    this.onResize = () => this._fit();
+    window.addEventListener('resize', this.onResize);
   }
 
   close() {
     window.removeEventListener('keydown', this.onKeyDown, true);
     window.removeEventListener('keyup', this.onKeyUp, true);
+    window.removeEventListener('resize', this.onResize);
     cancelAnimationFrame(this.frame);
     this.outbox?.close();
     this.players.release();
+    if (this.strip) this.strip.close();
   }
-
-  // ---- drawing ------------------------------------------------------------------------------------------------------
-  _build() {
-    this.map = new ClipMap({ onSeek: (side, seconds) => this.players.seek(side, seconds) });
-    this.responses = new Responses();
-    this.top = h('header', { class: 'top' });
-    this.said = h('div', { class: 'said', role: 'status', 'aria-live': 'polite' });
-    this.time = h('span', { class: 'time' });
-    this.asked = h('span', { class: 'asked' });
-    this.playButton = button('play', '', { key: 'Space', pictured: 'play', title: 'Play both' });
-    this.speedButton = button('speed', '1×', { kind: 'speed', title: 'Speed ([ and ])' });
-    this.loopButton = button('loop', '', { key: 'L', pictured: 'loop', title: 'Loop this clip' });
-    this.lockButton = button('lock', '', { kind: 'lock' });
-    this.help = helpDialog();
-    this.empty = h('div', { class: 'empty', role: 'status' });
-    this.el = h('div', { class: 'desk', tabindex: '-1' }, this.top,
-      h('div', { class: 'players' }, player('clean'), player('perturbed')),
-      h('div', { class: 'transport' },
-        h('div', { class: 'row' }, button('clipBack', '', { key: 'Shift+←', pictured: 'clipBack', title: 'Previous clip' }),
-          button('stepBack', '', { key: '←', pictured: 'stepBack', title: 'One frame back' }), this.playButton,
-          button('stepOn', '', { key: '→', pictured: 'stepOn', title: 'One frame on' }),
-          button('clipOn', '', { key: 'Shift+→', pictured: 'clipOn', title: 'Next clip' }), this.time),
-        this.asked,
-        h('div', { class: 'row' }, this.speedButton, this.loopButton, this.lockButton, button('help', '?', { kind: 'square', title: 'All keys (?)' }))),
-      this.map.element, this.responses.element,
-      h('footer', { class: 'bar' }, h('div', { class: 'acts' },
-        button('accept', 'Accept', { key: 'A', kind: 'accept' }), button('reject', 'Reject', { key: 'R', kind: 'reject' }),
-        button('swap', 'Swap', { key: 'S', title: 'The rejected response is the better one: swap sides and accept' }),
-        button('edit', 'Edit', { key: 'E', title: 'Edit the chosen response' }), button('flag', 'Flag', { key: 'F', title: 'Ask for a second opinion' }),
-        button('skip', 'Skip', { key: 'N', title: 'Decide later' }), button('undo', 'Undo', { key: 'U' })), this.said),
-      this.empty, this.help);
-    this.mount.replaceChildren(this.el);
-  }
-
-  _theme() {
-    const colour = getComputedStyle(this.el).getPropertyValue('--st-background-color').trim();
-    const hex = /^#(..)(..)(..)/.exec(colour);
-    this.el.classList.toggle('dark', Boolean(hex) && luminance(hex.slice(1).map((x) => parseInt(x, 16))) < 0.4);
-  }
-
-  _header() {
-    const { pair, data } = this;
-    if (!data) return;
-    const left = pair ? [h('span', { class: 'id', dataset: { testid: 'pair' } }, `Pair ${pair.id}`), ...chips(pair)] : [h('span', { class: 'id' }, 'Review')];
-    // What waits in the outbox counts as done already; skips and reasons are no decisions.
-    const waiting = this.outbox.items.reduce((n, item) => n + ({ skip: 0, reason: 0, undo: -1 }[item.act] ?? 1), 0);
-    const { done = 0, total = 0 } = data.counts || {}, now = clamp(done + waiting, 0, total);
-    const [saved, state] = this.outbox.told();
-    this.saved = h('span', { class: `saved ${state}`, dataset: { testid: 'save' }, role: 'status', 'aria-live': 'polite' }, saved);
-    this.top.replaceChildren(...left, h('span', { class: 'space' }), h('span', { class: 'muted' }, `${now} of ${total}`),
-      h('span', { class: 'progress', role: 'progressbar', 'aria-valuenow': now, 'aria-valuemin': 0, 'aria-valuemax': total, 'aria-label': 'Reviewed' },
-        h('i', { style: { width: `${total ? (100 * now) / total : 0}%` } })), ...[pace(this.history, total - now)].filter(Boolean), this.saved);
-  }
-
-  _tags() {
-    const { pair } = this, kind = pair.kind[0].toUpperCase() + pair.kind.slice(1);
-    this.el.querySelector('.player.clean .name').replaceChildren(h('b', {}, 'Clean'));
-    this.el.querySelector('.player.perturbed .name').replaceChildren(h('b', {}, kind), pair.magnitude ? ` r=${pair.magnitude}` : '');
-    const asked = { captions: 'Asked about clip captions', video: 'Asked about the frames', clips: 'Asked clip by clip' }[pair.input] || 'Asked';
-    this.asked.replaceChildren(h('b', {}, `${asked}: `), pair.prompt);
-    this.asked.title = pair.prompt;
-  }
-
-  _transport() {
-    const p = this.players;
-    this.playButton.replaceChildren(icon(p.playing ? 'pause' : 'play'));
-    this.playButton.setAttribute('aria-label', p.playing ? 'Pause both' : 'Play both');
-    this.speedButton.firstChild.textContent = `${p.speed}×`;
-    this.loopButton.setAttribute('aria-pressed', String(p.loop !== null));
-    this.lockButton.replaceChildren(icon('link'), h('span', {}, p.lock === 'time' ? 'Locked by time' : 'Locked by content'), h('kbd', {}, 'M'));
-    this.lockButton.title = p.lock === 'time' ? 'Both sides show the same moment of their own video (M)' : 'Both sides show the same moment of the same clip (M)';
-    for (const side of ['clean', 'perturbed']) {
-      const text = this.pair ? p.trouble(side) : '';
-      const trouble = this.el.querySelector(`.player.${side} .trouble`);
-      trouble.textContent = text;
-      trouble.hidden = !text;
-    }
-  }
-
-  _empty() {
-    this.el.classList.toggle('nopair', !this.pair);
-    if (this.pair || !this.data) return;
-    const waiting = this.outbox.items.length, { done = 0, total = 0 } = this.data.counts || {};
-    const text = waiting ? [`Waiting for the server; ${waiting} ${waiting === 1 ? 'review is' : 'reviews are'} kept here.`]
-      : [h('b', {}, total > done ? 'Nothing free to review right now' : 'All reviewed'), h('p', {}, total > done
-        ? 'Other reviewers hold the pairs that are left. They come back in a few minutes if nobody decides.'
-        : `${done} of ${total} pairs here have a decision. U brings the last one back; the Curriculum page comes next.`)];
-    this.empty.replaceChildren(...text);
-  }
-
-  _say(text) {
-    const reasons = this.data.reasons || [];
-    if (text !== null) { this.said.replaceChildren(h('span', { class: 'toast' }, text)); return; }
-    this.said.replaceChildren(h('span', { class: 'why' }, `Rejected pair ${this.asking.pair.id}. Why?`), h('div', { class: 'reasons' },
-      ...reasons.map((reason, i) => h('button', { type: 'button', dataset: { reason: i + 1 } }, h('kbd', {}, String(i + 1)), reason))));
-  }
-
-  _tick() {
-    if (!this.data) return;
-    this.players.tick();
-    const now = performance.now();
-    if (now - (this.lastSlow || 0) > 1000) { this.lastSlow = now; this._theme(); this._saveState(); }
-    if (!this.pair) return;
-    const { players: p } = this, { edit } = this.pair, clean = p.a.currentTime, shown = p.shownTime();
-    const drawn = `${clean.toFixed(2)}|${shown.toFixed(2)}|${p.ended()}|${p.loop}`;
-    if (drawn === this.lastDrawn) return;
-    this.lastDrawn = drawn;
-    const clip = edit.clipAt(clean), here = edit.segments[p.segment];
-    this.map.at(clean, shown, clip, here.shown);
-    this.el.querySelector('.player.clean .now').textContent = clip < 0 ? 'between clips' : `clip ${clip + 1}`;
-    this.el.querySelector('.player.perturbed .now').textContent = `clip ${here.clip + 1}, shown ${ordinal(here.shown + 1)}`;
-    this.time.textContent = p.lock === 'content' ? `${clock(shown)} / ${clock(edit.shownLength)}` : `${clock(clean)} / ${clock(edit.fileLength)}`;
-    const gone = p.loop !== null && !edit.order.includes(p.loop);
-    for (const side of ['clean', 'perturbed']) {
-      const tag = this.el.querySelector(`.player.${side} .ended`);
-      tag.textContent = gone && side === 'perturbed' ? 'this clip was dropped' : 'ended';
-      tag.hidden = !(p.ended() === side || (gone && side === 'perturbed'));
-    }
-  }
-
-  _saveState() {
-    const [told, state] = this.outbox.told();
-    if (this.saved && this.saved.textContent !== told) { this.saved.textContent = told; this.saved.className = `saved ${state}`; this._empty(); }
-  }
-}
-
-// ---- pieces ---------------------------------------------------------------------------------------------------------
-function player(side) {
-  const video = () => { const made = h('video', { playsinline: true, preload: 'auto', tabindex: '-1' }); made.muted = true; return made; };
-  return h('div', { class: `player ${side}` }, h('span', { class: 'tag name' }), h('span', { class: 'tag now' }),
-    h('div', { class: 'stage' }, video(), video()), h('span', { class: 'tag ended', hidden: true }, 'ended'), h('div', { class: 'trouble', hidden: true }));
-}
-
-function chips(pair) {
-  const { level, value, axis } = pair.difficulty || {}, edit = pair.edit;
-  const chip = (title, ...inside) => h('span', { class: 'chip', title }, ...inside);
-  const kept = `${edit.order.length} of ${edit.ranges.length} clips`;
-  const aliases = (pair.aliases || []).length ? `On this video r=${pair.magnitude} gives the same as r=${pair.aliases.join(', r=')}` : 'Kind and strength r of the perturbation';
-  const made = [
-    level ? h('span', { class: `chip level l${level}`, title: axis === 'measured' ? `Measured difficulty ${value.toFixed(2)} (1 = hard), compared inside ${pair.kind}` : 'Difficulty by r' },
-      h('span', { class: 'meter', 'aria-hidden': 'true' }, ...[1, 2, 3, 4].map((n) => h('i', { class: n <= level ? 'on' : '', style: { height: `${3 * n}px` } }))), h('b', {}, LEVELS[level]))
-      : chip('Not made here: no plan, so no measured difficulty', 'imported'),
-    chip(aliases, pair.kind, pair.magnitude ? h('b', {}, `r=${[pair.magnitude, ...(pair.aliases || [])].sort((x, y) => x - y).join('=')}`) : null),
-    chip('Clips of the clean video that the perturbed one still has', kept, ' kept'),
-    pair.diff.order_kept === null ? null : chip('Share of matched sentences that both responses tell in the same order', 'order kept', h('b', {}, `${Math.round(100 * pair.diff.order_kept)}%`)),
-    edit.order.length === edit.ranges.length && edit.order.every((clip, j) => clip === j) ? h('span', { class: 'chip warn' }, 'no change: the order is the true one') : null,
-    checks(pair.checks || []),
-  ];
-  return made.filter(Boolean);
-}
-
-// Every filter with what it measured; the failed ones are named, the others are one click away.
-function checks(all) {
-  if (!all.length) return null;
-  const failed = all.filter((check) => !check.passed);
-  const line = (check) => h('li', { class: check.passed ? '' : 'failed' }, h('b', {}, check.name.replaceAll('_', ' ')),
-    h('span', {}, check.value === null ? '' : Number(check.value).toFixed(2)), h('span', { class: 'muted' }, check.rule));
-  return h('details', { class: `checks ${failed.length ? 'warn' : ''}` }, h('summary', { class: 'chip' }, failed.length ? `${failed.length} of ${all.length} checks failed`
-    : `${all.length} checks passed`), h('ul', {}, ...all.map(line)));
-}
-
-/** How fast this visit goes, and how long the rest takes at that pace; nothing before five decisions. */
-function pace(history, left) {
-  const recent = history.filter((past) => past.act !== 'skip').slice(-20);
-  if (recent.length < 5) return null;
-  const each = (recent[recent.length - 1].at - recent[0].at) / (recent.length - 1) / 1000;
-  const minutes = Math.ceil((left * each) / 60);
-  return h('span', { class: 'muted', title: `${each.toFixed(1)} s a pair in your last ${recent.length}` }, left <= 0 ? '' : minutes < 90 ? `${minutes} min left` : `${(minutes / 60).toFixed(1)} h left`);
-}
-
-function helpDialog() {
-  return h('dialog', { 'aria-label': 'Keys' }, h('div', { class: 'helpbox' }, h('h3', {}, 'Keys'),
-    h('dl', {}, ...HELP.flatMap(([key, told]) => [h('dt', {}, h('kbd', {}, key)), h('dd', {}, told)])),
-    h('div', { class: 'row end' }, button('help', 'Close', { key: 'Esc' }))));
 }
 
 export default function ({ data, parentElement, setStateValue }) {
-  const mount = parentElement.querySelector('.mount');
-  const desk = mount.desk || (mount.desk = new Desk(mount));
-  desk.update(JSON.parse(new TextDecoder().decode(data)), setStateValue);
+  const mount = parentElement.querySelector('.mount'), said = JSON.parse(new TextDecoder().decode(data));
+  const desk = mount.desk || (mount.desk = new Desk(mount, said));
+  desk.update(said, setStateValue);
   return () => { desk.close(); mount.desk = null; };
 }

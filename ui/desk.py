@@ -9,36 +9,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from db import reviews
+from db import claims, guidelines, opinions, reviews
 from db.pair_filters import PairFilter
 from db.people import Person
-from db.reviews import Conflict, ReviewItem
+from db.reviews import Conflict, ReviewItem, Saved
 from db.session import Database
-from tempo_core.errors import DatabaseBusy, TempoError
-from ui import desk_data, state
+from tempo_core.errors import DatabaseBusy, TempoError, Unknown
+from ui import desk_around, desk_campaign, desk_data, state
 
-REASONS = (
-    "no visible change",
-    "responses equivalent",
-    "chosen is wrong",
-    "rejected is right",
-    "bad video",
-    "other",
-)
-"""Why a pair was rejected, keys 1-6. Never asked for before the next pair is shown."""
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 SCRIPTS = (
     "desk_dom.js",
     "desk_time.js",
     "desk_players.js",
     "desk_map.js",
+    "desk_frames.js",
     "desk_text.js",
+    "desk_blind.js",
+    "desk_keys.js",
+    "desk_header.js",
+    "desk_panels.js",
+    "desk_palette.js",
     "desk_outbox.js",
+    "desk_view.js",
     "desk.js",
 )
 """One module in pieces: read into one string, so that there is no build step."""
@@ -60,19 +61,28 @@ _page = st.components.v2.component("tempo_desk_page", html="<i></i>", css=_read(
 
 
 @st.fragment
-def desk(wanted: PairFilter, pinned: Sequence[int] = ()) -> None:
-    """Review the pending pairs of a filter. The `pinned` ones are shown first, whatever was decided about them."""
+def desk(wanted: PairFilter, pinned: Sequence[int] = (), campaign_id: int | None = None) -> None:
+    """Review the pending pairs of a filter, or give opinions on those of a campaign.
+
+    The `pinned` pairs of a filter are shown first, whatever was decided about them.
+    """
     database, person = state.database(), state.person()
-    taken = st.session_state.get(_TAKEN, [])
-    first = [pair_id for pair_id in pinned if pair_id not in taken]
-    data = desk_data.desk_data(database, state.home(), person, wanted, state.sign, pinned=first)
+    # One component for each campaign: what it shows is settled when it is made.
+    key = KEY if campaign_id is None else f"{KEY}-{campaign_id}"
+    if campaign_id is None:
+        taken = st.session_state.get(_TAKEN, [])
+        first = [pair_id for pair_id in pinned if pair_id not in taken]
+        asked = _asked(st.session_state.get(key))
+        data = desk_data.desk_data(database, state.home(), person, wanted, state.sign, pinned=first, asked=asked)
+    else:
+        data = desk_campaign.campaign_data(database, state.home(), person, campaign_id, state.sign)
     acked = st.session_state.get(_ACKED, {})
     sent = _component(
-        key=KEY,
+        key=key,
         # As bytes: looking through a dict for data frames, Streamlit would load pandas and Arrow (60 MB) for nothing.
-        data=json.dumps({**data, "acked": acked, "reasons": list(REASONS)}).encode(),
+        data=json.dumps({**data, **desk_around.around(database, person, data["mode"]), "acked": acked}).encode(),
         default={"outbox": _NOTHING},
-        on_outbox_change=_take_in_callback,
+        on_outbox_change=partial(_take_in_callback, key),
     )
     # After a restart of the server the session is new and no callback fires, so look here too.
     _page(key="desk_page")
@@ -82,8 +92,14 @@ def desk(wanted: PairFilter, pinned: Sequence[int] = ()) -> None:
         st.rerun(scope="app")
 
 
-def _take_in_callback() -> None:
-    sent = st.session_state[KEY].get("outbox", _NOTHING)
+def _asked(before: Any) -> int | None:
+    """The number of the pair that the browser wants to see, if it wants one."""
+    number = ((before or {}).get("outbox") or {}).get("want")
+    return number if isinstance(number, int) and 0 < number < 2**53 else None
+
+
+def _take_in_callback(key: str) -> None:
+    sent = st.session_state[key].get("outbox", _NOTHING)
     take(state.database(), state.person(), _items(sent))
 
 
@@ -104,7 +120,7 @@ def _written(database: Database, person: Person, item: Mapping[str, Any]) -> Any
     """The answer to one item, or None while the database is busy: the browser keeps the item and sends it again."""
     try:
         with database.session() as session:
-            done = reviews.decide(session, person, _review_item(item))
+            done = _saved(session, person, item)
     except DatabaseBusy:
         return None
     except (TempoError, ValueError) as error:
@@ -114,7 +130,20 @@ def _written(database: Database, person: Person, item: Mapping[str, Any]) -> Any
     return "saved"
 
 
-def _review_item(item: Mapping[str, Any]) -> ReviewItem:
+def _saved(session: Session, person: Person, item: Mapping[str, Any]) -> Saved | Conflict | None:
+    """One item as a review, or as an opinion in the campaign that it names."""
+    campaign_id, given = item.get("campaign"), _review_item(session, item)
+    if campaign_id is None:
+        done = reviews.decide(session, person, given)
+        if given.act == "undo" and isinstance(done, Saved) and done.status == "pending":
+            claims.hold(session, person, given.pair_id)  # after a reload it is the first again
+        return done
+    if given.act == "hold":
+        return None  # a campaign hands the pair out again by itself
+    return opinions.give(session, person, campaign_id, given, left_is_chosen=None)
+
+
+def _review_item(session: Session, item: Mapping[str, Any]) -> ReviewItem:
     return ReviewItem(
         token=item["token"],
         pair_id=item["pair"],
@@ -126,7 +155,18 @@ def _review_item(item: Mapping[str, Any]) -> ReviewItem:
         rejected=item.get("rejected"),
         note=item.get("note"),
         dwell_ms=item.get("dwell_ms"),
+        guideline_sha256=_followed(session, item.get("guideline")),
     )
+
+
+def _followed(session: Session, sha256: Any) -> str | None:
+    """The guidelines that the reviewer had before them, if there are such."""
+    if not isinstance(sha256, str):
+        return None
+    try:
+        return guidelines.get(session, sha256).sha256
+    except Unknown:
+        return None
 
 
 def _items(outbox: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
@@ -141,4 +181,5 @@ def _whole(item: Mapping[str, Any]) -> bool:
         and isinstance(item.get("act"), str)
         and isinstance(item.get("pair"), int)
         and isinstance(item.get("version"), int)
+        and isinstance(item.get("campaign"), int | None)
     )

@@ -12,10 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from db import claims, pairs, reviews, videos
+from db import claims, pair_margins, pairs, reviews, videos
 from db.pair_filters import PairFilter
 from db.pairs import PairCard
 from db.people import Person
+from db.reviews import ReviewLine
 from db.session import Database
 from tempo_core import diff
 from tempo_core.errors import MediaError, Unknown
@@ -28,28 +29,62 @@ if TYPE_CHECKING:
 QUEUE = 8
 """Pairs held by one desk. A queue of 4 runs dry above 5 keys a second."""
 
+MOST_COMMENTS = 50
+
+DID = {
+    "accept": "accepted it",
+    "reject": "rejected it",
+    "swap": "swapped the sides and accepted it",
+    "edit": "edited and accepted it",
+    "flag": "flagged it",
+    "undo": "took the decision back",
+    "reason": "said why",
+    "bulk_accept": "accepted it with others",
+    "bulk_reject": "rejected it with others",
+}
+
 Sign = Callable[[str, int], str]
 """(room, number) -> the address of a private file for the browser that asks."""
 
 
 def desk_data(
-    database: Database, home: Home, person: Person, wanted: PairFilter, sign: Sign, *, pinned: Sequence[int] = ()
+    database: Database,
+    home: Home,
+    person: Person,
+    wanted: PairFilter,
+    sign: Sign,
+    *,
+    pinned: Sequence[int] = (),
+    asked: int | None = None,
 ) -> dict[str, Any]:
-    """Claim the next pairs of a filter and describe them, after those that are pinned."""
+    """Claim the next pairs of a filter and describe them, after the one `asked` for and those that are pinned."""
     with database.session() as session:
         held = [pair_id for pair_id, _version in claims.claim(session, person, QUEUE, wanted)]
     # A long list of pinned pairs goes to the browser as it is worked off.
-    ordered = [*pinned, *(pair_id for pair_id in held if pair_id not in pinned)][:QUEUE]
+    ordered = list(dict.fromkeys([*([asked] if asked is not None else []), *pinned, *held]))[:QUEUE]
     with database.reading() as session:
-        cards = [card for card in (_card(session, pair_id) for pair_id in ordered) if card is not None]
-        clocks = {card.video_id: _clock_of(session, home, card.video_id) for card in cards}
+        queue = described(session, home, ordered, sign)
         counts = reviews.progress(session, person)
         left = max(len(pinned), pairs.count(session, wanted.with_status("pending")))
+        past = [{"pair": p.pair_id, "act": p.act, "token": p.token} for p in reviews.latest(session, person)]
     return {
-        "queue": [pair(card, clocks[card.video_id], sign) for card in cards],
+        "mode": "review",
+        "queue": queue,
         "counts": {"done": counts.done, "total": counts.done + left, "median_dwell_s": counts.median_dwell_s},
-        "reviewer": person.id,
+        "past": past,
+        "want": None if asked is None else {"pair": asked},
     }
+
+
+def described(session: Session, home: Home, pair_ids: Sequence[int], sign: Sign) -> list[dict[str, Any]]:
+    """These pairs with all that a reviewer must see, in this order; pairs that are not there are left out."""
+    cards = [card for card in (_card(session, pair_id) for pair_id in pair_ids) if card is not None]
+    clocks = {card.video_id: clock_of(session, home, card.video_id) for card in cards}
+    margins = pair_margins.newest(session, [card.id for card in cards])
+    return [
+        pair(card, clocks[card.video_id], sign) | _told(session, card) | {"margin": _margin(margins.get(card.id))}
+        for card in cards
+    ]
 
 
 def _card(session: Session, pair_id: int) -> PairCard | None:
@@ -72,12 +107,11 @@ def pair(card: PairCard, clock: Clock, sign: Sign) -> dict[str, Any]:
         "difficulty": {"value": card.difficulty, "level": card.level, "axis": "measured"},
         "input": card.input,
         "prompt": card.prompt,
-        "video_name": card.video_name,
         "ranges": ranges,
         "order": list(card.plan.order) if card.plan and card.timeline else list(range(len(ranges))),
-        "fps": [clock.fps.numerator, clock.fps.denominator],
-        "n_frames": clock.n_frames,
-        "frame_s": clock.frame_s,
+        # The model was shown these frames of each clip, whatever it was asked on.
+        "key_frames": [list(clip.key_frames) for clip in card.timeline],
+        **clock.told(),
         "url": sign("clips", card.video_id),
         "sprite_url": None if card.timeline_id is None else sign("sprites", card.timeline_id),
         # As made, also where a decision stands already: a new decision is about these texts.
@@ -85,8 +119,37 @@ def pair(card: PairCard, clock: Clock, sign: Sign) -> dict[str, Any]:
         "rejected": card.rejected,
         "diff": _diff(card.chosen, card.rejected),
         "checks": [{"name": v.name, "passed": v.passed, "value": v.value, "rule": v.rule} for v in card.verdicts],
-        "n_comments": card.n_comments,
     }
+
+
+def _told(session: Session, card: PairCard) -> dict[str, Any]:
+    """What people said and did about a pair: comments, every review, and the verdict that stands."""
+    lines = reviews.history(session, card.id) if card.version > 1 else []
+    last = next((line for line in reversed(lines) if not line.undone and line.act != "undo"), None)
+    stands = card.status not in ("pending", "filtered") and last is not None
+    return {
+        "comments": comments_of(session, card),
+        "history": [
+            {"by": line.by, "did": _did(line), "reason": line.reason, "at_ms": line.created_ms, "undone": line.undone}
+            for line in lines
+        ],
+        "standing": {"verdict": card.status, "by": last.by, "at_ms": last.created_ms} if stands and last else None,
+    }
+
+
+def comments_of(session: Session, card: PairCard) -> list[list[Any]]:
+    """[author, text, unix ms] of the newest comments, the oldest of those first."""
+    return [list(said) for said in reviews.comments(session, card.id)[-MOST_COMMENTS:]] if card.n_comments else []
+
+
+def _did(line: ReviewLine) -> str:
+    """What a review did, in words."""
+    done = DID.get(line.act, line.act.replace("_", " "))
+    return f"{done} and now it is {line.verdict}" if line.act == "undo" and line.verdict != "pending" else done
+
+
+def _margin(found: pair_margins.Margin | None) -> dict[str, Any] | None:
+    return None if found is None else {"run_id": found.run_id, "run": found.run, "value": found.value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +160,12 @@ class Clock:
     n_frames: int
     frame_s: list[float] | None
 
+    def told(self) -> dict[str, Any]:
+        fps = [self.fps.numerator, self.fps.denominator]
+        return {"fps": fps, "n_frames": self.n_frames, "frame_s": self.frame_s}
 
-def _clock_of(session: Session, home: Home, video_id: int) -> Clock:
+
+def clock_of(session: Session, home: Home, video_id: int) -> Clock:
     """From the stored scan; without it (cache cleared, file gone) from the video's row, as a constant rate."""
     card = videos.get(session, video_id)
     try:

@@ -18,7 +18,7 @@ class ClipMap {
   }
 
   show(pair) {
-    const { edit } = pair;
+    const { edit } = pair, focused = this.cells.getRootNode().activeElement, held = focused && this.cells.contains(focused) && focused.dataset.row;
     this.edit = edit;
     this.span = Math.max(edit.fileLength, edit.shownLength);
     this.key = '';
@@ -41,6 +41,8 @@ class ClipMap {
     });
     this.svg.replaceChildren(curves, blocks);
     this.cells.replaceChildren(...cells);
+    // Who walks the map with the keyboard stays in it.
+    if (held) this.cells.querySelector(`.cell.${held}`).focus({ preventScroll: true });
   }
 
   clear() {
@@ -61,7 +63,7 @@ class ClipMap {
     this.cells.querySelectorAll('.cell').forEach((cell) => {
       const now = Number(cell.dataset.n) === (cell.dataset.row === 'clean' ? clip : this.edit.order[shown]);
       cell.classList.toggle('now', now);
-      cell.tabIndex = now ? 0 : -1; // one stop in each row; Shift and the arrows walk
+      cell.tabIndex = now ? 0 : -1; // one stop in each row; the arrows walk on
     });
   }
 
@@ -90,12 +92,14 @@ class ClipMap {
     };
     this.field.addEventListener('pointerdown', (event) => {
       if (!this.edit) return;
+      event.preventDefault(); // the focus stays where it was, so that the arrows go on stepping frames
       const box = this.field.getBoundingClientRect();
       row = event.clientY - box.top > box.height / 2 ? 'perturbed' : 'clean';
       this.field.setPointerCapture(event.pointerId);
       seek(event);
     });
     this.field.addEventListener('pointermove', (event) => { if (row && this.edit) seek(event); });
+    this.field.addEventListener('mousedown', (event) => event.preventDefault());
     for (const end of ['pointerup', 'pointercancel']) this.field.addEventListener(end, () => { row = null; });
   }
 }

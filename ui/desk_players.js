@@ -20,9 +20,10 @@ class Players {
     this.attempt = 0; // counts play() calls, so that a late one is dropped
     this.leaving = 0;
     this.drift = [];
-    for (const video of [...clean, ...perturbed]) {
+    this.all = [...new Set([...clean, ...perturbed])]; // a blind desk has one side only
+    for (const video of this.all) {
       video.addEventListener('error', () => this._failed(video));
-      video.addEventListener('loadeddata', () => { video.dataset.fails = '0'; this.onChange(); });
+      video.addEventListener('loadeddata', () => this._came(video));
     }
     perturbed.forEach((video) => this._watchFrames(video));
   }
@@ -61,12 +62,12 @@ class Players {
     this.pair = null;
     this.playing = false;
     this._stopLeaving();
-    for (const video of [...this.elements.clean, ...this.elements.perturbed]) video.pause();
+    for (const video of this.all) video.pause();
   }
 
   release() {
     this.clear();
-    for (const video of [...this.elements.clean, ...this.elements.perturbed]) {
+    for (const video of this.all) {
       video.removeAttribute('src');
       video.load();
     }
@@ -82,34 +83,77 @@ class Players {
     if (video.dataset.file !== file || video.error) {
       video.dataset.file = file;
       video.dataset.fails = '0';
+      this._forgive(video);
       video.src = url;
     }
     if (Math.abs(video.currentTime - at) > 1e-3 || video.readyState === 0) video.currentTime = at;
   }
 
+  // ---- when a file fails: wait for the server, then go on at the same moment -----------------------------------------
   _failed(video) {
     const file = video.dataset.file;
     if (!file || !video.getAttribute('src')) return;
-    const fails = Number(video.dataset.fails || 0) + 1;
-    video.dataset.fails = String(fails);
+    if (video.dataset.lost === undefined) video.dataset.lost = String(video.currentTime);
     this.onChange();
-    if (fails > RETRIES) return;
-    const at = video.currentTime;
-    this.onLost();
-    setTimeout(() => {
-      if (video.dataset.file !== file || !video.error) return;
-      video.src = this.pair && file === this.pair.url.split('?')[0] ? this.pair.url : video.src;
-      video.currentTime = at;
-      if (this.playing) video.play().catch(() => {});
-    }, 700 * 2 ** fails);
+    setTimeout(() => this._retry(video, file), 250);
+  }
+
+  async _retry(video, file) {
+    if (video.dataset.file !== file || !video.error || video.asking) return;
+    video.asking = true;
+    const found = await asked(this._address(video));
+    video.asking = false;
+    if (video.dataset.file !== file || !video.error) return;
+    if (found === 'there') {
+      const fails = Number(video.dataset.fails || 0) + 1;
+      video.dataset.fails = String(fails);
+      if (fails <= RETRIES) this._again(video); else this._giveUp(video, 'This browser can not play the file. The responses below can still be judged.');
+    } else if (found === 'gone') this._giveUp(video, 'The file of this video is not there any more. The responses below can still be judged.');
+    else {
+      this.onLost(); // the server is away, or the address is too old: ask for fresh ones until they come
+      setTimeout(() => this._retry(video, file), 1500);
+    }
+  }
+
+  /** Fresh addresses came: load what failed at once. */
+  refresh() {
+    for (const video of this.all) if (video.error && !video.dataset.trouble && video.dataset.lost !== undefined) this._retry(video, video.dataset.file);
+  }
+
+  _again(video) {
+    const at = Number(video.dataset.lost || 0);
+    video.src = this._address(video);
+    video.currentTime = at;
+  }
+
+  _address(video) {
+    return this.pair && video.dataset.file === this.pair.url.split('?')[0] ? this.pair.url : video.src;
+  }
+
+  _came(video) {
+    const was = video.dataset.lost;
+    this._forgive(video);
+    this.onChange();
+    if (was !== undefined && this.playing && (video === this.a || video === this.b)) video.play().catch(() => {});
+  }
+
+  _forgive(video) {
+    delete video.dataset.lost;
+    delete video.dataset.trouble;
+    clearTimeout(video.calm);
+    // What plays for a while is no broken file.
+    video.calm = setTimeout(() => { video.dataset.fails = '0'; }, 5000);
+  }
+
+  _giveUp(video, told) {
+    video.dataset.trouble = told;
+    this.onChange();
   }
 
   /** What to say over a player that shows nothing, or ''. */
   trouble(side) {
     const video = this.elements[side][this.front];
-    if (!video.error) return '';
-    if (Number(video.dataset.fails || 0) <= RETRIES) return 'Reconnecting …';
-    return 'This browser can not play the file. The answers below can still be judged.';
+    return video.error ? video.dataset.trouble || 'Reconnecting …' : '';
   }
 
   // ---- transport ----------------------------------------------------------------------------------------------------
@@ -309,7 +353,7 @@ class Players {
   }
 
   _rates() {
-    for (const video of [...this.elements.clean, ...this.elements.perturbed]) video.playbackRate = this.speed;
+    for (const video of this.all) video.playbackRate = this.speed;
   }
 
   _alone() {
@@ -353,4 +397,12 @@ function ready(video) {
     const timer = setTimeout(done, 1500);
     video.addEventListener('canplay', done);
   });
+}
+
+/** Is a file there: 'there', 'gone', 'refused' (an address that is too old) or 'away' (no server answers)? */
+async function asked(url) {
+  try {
+    const { status } = await fetch(url, { headers: { Range: 'bytes=0-0' }, cache: 'no-store' });
+    return status < 300 ? 'there' : status === 404 ? 'gone' : status === 403 ? 'refused' : 'away';
+  } catch { return 'away'; }
 }

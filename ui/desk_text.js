@@ -49,7 +49,7 @@ class Responses {
     const field = h('textarea', { 'aria-label': `${this.sides[side].name} response`, spellcheck: 'true' });
     field.value = this.pair[side];
     this.sides[side].text.replaceChildren(field, h('div', { class: 'row' },
-      button('save', 'Save and accept', { key: 'Ctrl+Enter', kind: 'primary' }), button('cancel', 'Cancel', { key: 'Esc' })));
+      button('save', 'Save and accept', { fixed: 'Ctrl+Enter', kind: 'primary' }), button('cancel', 'Cancel', { fixed: 'Esc' })));
     field.focus();
     field.setSelectionRange(field.value.length, field.value.length);
   }

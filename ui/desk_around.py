@@ -1,0 +1,42 @@
+"""What the desk is given besides its pairs: keys, reasons, guidelines, and who sits before it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from db import guidelines, settings
+from db.people import Person
+from db.session import Database
+from ui import desk_keys
+
+NO_EDITS = ("edit", "editRejected")
+
+
+def around(database: Database, person: Person, mode: str) -> dict[str, Any]:
+    """For `mode` "review", "second" or "blind". A blind desk gets no word that tells two sides apart."""
+    with database.reading() as session:
+        keys = desk_keys.merged(settings.keys(session, person))
+        reasons = settings.reasons(session)
+        followed = guidelines.current(session)
+    acts = [act for act in keys if _has(mode, act)]
+    return {
+        "reviewer": person.id,
+        "name": person.name,
+        "keys": {act: keys[act] for act in acts},
+        "words": {act: desk_keys.WORDS[act] for act in acts},
+        "reasons": [] if mode == "blind" else list(reasons),
+        "guidelines": followed
+        and {
+            "text": followed.text,
+            "sha256": followed.sha256,
+            "number": followed.number,
+            "by": followed.by,
+            "created_ms": followed.created_ms,
+        },
+    }
+
+
+def _has(mode: str, act: str) -> bool:
+    if mode == "blind":
+        return act in desk_keys.BLIND_ACTS
+    return mode == "review" or act not in NO_EDITS
