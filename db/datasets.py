@@ -40,6 +40,11 @@ class DatasetCard:
     frozen_ms: int
     seed: int = 0
 
+    @property
+    def stated(self) -> tuple[str, ...]:
+        """What samples showed of pairs that were accepted unread, a sentence per stratum."""
+        return tuple(str(bound["text"]) for bound in self.criteria.get("sampling", ()))
+
 
 def preview(
     session: Session,

@@ -62,7 +62,7 @@ def _dataset(session: Session, run: RunCard) -> Source | None:
     if run.dataset_version_id is None:
         return None
     card = datasets.get(session, run.dataset_version_id)
-    return Source(card.name, card.content_sha256, card.n_pairs, card.number, card.n_held_out)
+    return Source(card.name, card.content_sha256, card.n_pairs, card.number, card.n_held_out, card.stated)
 
 
 def _sft_set(session: Session, run: RunCard) -> Source | None:

@@ -37,7 +37,7 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
                 report(Progress(n, len(frozen), f"{n} of {len(frozen)} pairs read"))
     name = f"{_file_name(card.name)}-{card.number}-{payload.format}"
     folder = Path(payload.folder) if payload.folder else job.home.exports / name
-    version = Version(card.name, card.number, card.content_sha256)
+    version = Version(card.name, card.number, card.content_sha256, stated=card.stated)
     done = FORMATS[payload.format](rows, version, folder)
     artifact_id = _packed(database, job, done, name, card.id)
     for skipped in done.skipped:

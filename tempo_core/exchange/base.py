@@ -76,6 +76,8 @@ class Version:
     language: str = "en"
     videos_from: str = ""
     """Where the videos come from and under which licence, in the publisher's words."""
+    stated: tuple[str, ...] = ()
+    """What samples showed of pairs that were accepted unread, a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)

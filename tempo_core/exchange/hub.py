@@ -93,7 +93,7 @@ Models asked: {_listed(pair.provenance.model for pair in pairs)}. Input: {_liste
 A Video LLM answers on a video's clips in order and on the same clips dropped, shuffled or reversed in blocks, after
 TEMPO (arXiv 2503.16929); no other model judges. Filter rules: {_rules(pairs)}.
 {_review(pairs)}
-
+{_stated(version)}
 ## Licence and sources
 {version.videos_from.strip() or "The publisher has not said where the videos come from."}
 The videos have licences of their own; this set passes none of them on.
@@ -153,6 +153,14 @@ def _review(pairs: Sequence[ExportPair]) -> str:
         f"Review: {len(pairs)} accepted by {people} reviewer{'s' * (people != 1)}, "
         f"{n_bulk} of them in bulk, {n_edited} after editing."
     )
+
+
+def _stated(version: Version) -> str:
+    """The bounds on what nobody read, if there are any."""
+    if not version.stated:
+        return ""
+    lines = "".join(f"- {markdown_text(line)}\n" for line in version.stated)
+    return f"\nAccepted unread on the strength of a blind sample each, corrected for their number (Holm):\n{lines}"
 
 
 def _rules(pairs: Sequence[ExportPair]) -> str:

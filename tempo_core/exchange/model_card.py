@@ -32,6 +32,8 @@ class Source:
     n: int = 0
     number: int | None = None
     n_held_out: int = 0
+    stated: tuple[str, ...] = ()
+    """What samples showed of pairs that were accepted unread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +262,14 @@ def _sources(facts: RunFacts) -> str:
         rows.append(("SFT set", f"{s.name}{version}", f"{s.n} examples", s.sha256))
     if facts.plan_sha256 is not None:
         rows.append(("training plan", "the order of all pairs", "", facts.plan_sha256))
-    return _table(("what", "name", "holds", "sha256 of its content"), rows).rstrip()
+    return _table(("what", "name", "holds", "sha256 of its content"), rows).rstrip() + _stated(facts.dataset)
+
+
+def _stated(dataset: Source | None) -> str:
+    if dataset is None or not dataset.stated:
+        return ""
+    lines = "\n".join(f"- {markdown_text(line)}" for line in dataset.stated)
+    return f"\n\nOf these pairs some were accepted unread, each stratum after a blind sample:\n{lines}"
 
 
 def _links(facts: RunFacts) -> list[tuple[str, ...]]:

@@ -269,3 +269,13 @@ def test_the_card_counts_pairs_by_kind_level_and_split(tmp_path):
         assert line in text
     assert f"`{VERSION.content_sha256}`" in text and "Drawn by the studio itself." in text
     assert "10 accepted by 1 reviewer, 0 of them in bulk, 9 after editing." in text
+
+
+def test_what_samples_showed_stands_on_the_card_and_in_the_manifest(tmp_path):
+    said = "drop, level 1, tiny: at most 4.3 % bad, 95 %, 180 of 9,400 read"
+    FORMATS["hub"](version_of_pairs(), replace(VERSION, stated=(said,)), tmp_path / "out")
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "Accepted unread on the strength of a blind sample each" in text and "180 of 9,400 read" in text
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["version"]["stated"] == [said]
+    FORMATS["hub"](version_of_pairs(), VERSION, tmp_path / "none")
+    assert "unread" not in (tmp_path / "none" / "README.md").read_text()

@@ -113,10 +113,19 @@ def test_hostile_names_add_nothing_to_the_card(form):
         assert sign not in body, sign
     assert [line for line in body.splitlines() if line.startswith("# ")] == [f"# {markdown_text(EVIL)} (run 7)"]
     heads = [line for line in body.splitlines() if line.startswith("#")]
-    assert heads == [re.sub("order", markdown_text(EVIL), line, count=1) if line.startswith("# ") else line
-                     for line in parts(card(facts(), form))[1].splitlines() if line.startswith("#")]
+    assert heads == [
+        re.sub("order", markdown_text(EVIL), line, count=1) if line.startswith("# ") else line
+        for line in parts(card(facts(), form))[1].splitlines()
+        if line.startswith("#")
+    ]
 
 
 @pytest.mark.parametrize("text", [EVIL, "", "null", "é 红 😀", "\ud800 half", "\x00\x85\ufeff\t", "a: b # c", "- x"])
 def test_quoted_yaml_gives_the_text_back(text):
     assert yaml.safe_load(f"key: {yaml_text(text)}\n") == {"key": text}
+
+
+def test_the_card_repeats_what_samples_showed_of_the_pairs():
+    assert "unread" not in card(facts(), "merged")
+    data = replace(facts().dataset, stated=("drop, level 1, tiny: at most 4.3 % bad",))
+    assert "accepted unread" in card(facts(dataset=data), "merged")
