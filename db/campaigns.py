@@ -144,6 +144,36 @@ def sample(session: Session, person: Person, name: str, wanted: PairFilter, aske
     return row.id
 
 
+def check_rules(
+    session: Session, person: Person, name: str, n: int, wanted: PairFilter = NO_FILTER, *, seed: int | None = None
+) -> int:
+    """Ask blind about `n` pairs that a rule refused, drawn at random, mixed with as many that no rule refused.
+
+    They tell how often the rules are right; no pair's status changes.
+
+    Raises:
+        TooFew: No rule refused a pair of this filter.
+    """
+    people.require(person, "admin")
+    if n < 1:
+        raise BadSettings("Ask about one refused pair or more.")
+    row = new(session, person, name, "sample", {"filter": wanted.as_query(), "purpose": "rules"}, seed)
+    p, refused = PairRow, PairRow.status == "filtered"
+    matches = p.video_id.not_in(withdrawals.withdrawn_ids()), *where(wanted.with_status(None))
+    sides = [
+        list(session.execute(select(p.id).where(condition, *matches)).scalars()) for condition in (refused, ~refused)
+    ]
+    if not sides[0]:
+        raise TooFew("No rule refused a pair of this filter, so there is nothing to check.")
+    drawn = [pair_id for i, ids in enumerate(sides) for pair_id in acceptance.drawn_order(ids, row.seed + i)[:n]]
+    values = [
+        {"campaign_id": row.id, "pair_id": pair_id, "ordinal": place, "drawn": True, "claim_until_ms": 0}
+        for place, pair_id in enumerate(acceptance.drawn_order(drawn, row.seed + 2))
+    ]
+    session.execute(insert(CampaignPairRow), values)
+    return row.id
+
+
 def new(
     session: Session, person: Person, name: str, kind: Kind, settings: dict[str, Any], seed: int | None
 ) -> CampaignRow:
@@ -278,8 +308,8 @@ def _wanted(session: Session, person: Person, row: CampaignRow) -> list[Any]:
 
 def _size(session: Session, row: CampaignRow) -> tuple[int, int]:
     """Opinions asked for and given. A stratum that failed early asks for no more than it has."""
-    if row.kind == "sample":
-        found = verdicts.states(session, row.id)
+    found = verdicts.states(session, row.id)
+    if found:
         done = sum(s.n_read for s in found)
         return done + sum(s.n_sample - s.n_read for s in found if not s.ended), done
     m, o = CampaignPairRow, OpinionRow

@@ -7,9 +7,10 @@ These intervals cover item noise, not the noise of training; that needs several 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from math import comb, sqrt
+from functools import lru_cache
+from math import comb, lgamma, log, log1p, sqrt
 from statistics import NormalDist
 from typing import Literal
 
@@ -45,6 +46,40 @@ def wilson(successes: float, n: int, confidence: float = 0.95) -> tuple[float, f
     low, high = (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
     # Rounding must not push the bounds past the share of 0 or 1 that was seen.
     return (0.0 if successes == 0 else low), (1.0 if successes == n else high)
+
+
+def exact(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of a share that never covers less than stated (Clopper and Pearson 1934), for independent items."""
+    if n == 0:
+        return 0.0, 1.0
+    half = (1 - confidence) / 2
+    low = 0.0 if successes == 0 else _share_where(lambda p: _at_least(successes, n, p), half)
+    high = 1.0 if successes == n else 1 - _share_where(lambda p: _at_least(n - successes, n, p), half)
+    return low, high
+
+
+def _share_where(rising: Callable[[float], float], level: float) -> float:
+    """Where a rising function of a share in 0..1 reaches a level, by halving."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < level else (low, middle)
+    return (low + high) / 2
+
+
+def _at_least(successes: int, n: int, share: float) -> float:
+    """P(at least this many of n), by logarithms, so that thousands do not overflow."""
+    if share <= 0 or share >= 1:
+        return float(share >= 1 or successes == 0)
+    k = np.arange(successes, n + 1)
+    logs = _log_factorials(n)
+    terms = logs[n] - logs[k] - logs[n - k] + k * log(share) + (n - k) * log1p(-share)
+    return float(np.exp(terms).sum())
+
+
+@lru_cache(maxsize=64)
+def _log_factorials(n: int) -> NDArray[np.float64]:
+    return np.array([lgamma(k + 1) for k in range(n + 1)])
 
 
 def cluster_bootstrap(

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from importlib.util import find_spec
+from typing import NoReturn
 
 import streamlit as st
 from streamlit.runtime.secrets import secrets_singleton
 
 from db import migrate, pairs, people
-from db.people import Person
+from db.people import Person, Role
 from db.session import Database
 from jobs import launch
 from tempo_core.settings import Home
@@ -61,31 +63,72 @@ def login_configured() -> bool:
     return secrets_singleton.load_if_toml_exists() and "auth" in secrets_singleton and bool(_may_enter())
 
 
+def named_admins() -> set[str]:
+    """The e-mails that are admins whatever the page says: `[tempo] admins`, else the first of `[tempo] people`."""
+    return set(_emails("admins") or _emails("people")[:1])
+
+
 def _may_enter() -> set[str]:
-    tempo = secrets_singleton.get("tempo", {})
-    return {str(email).lower() for email in tempo.get("people", [])}
+    return {*_emails("people"), *_emails("admins")}
+
+
+def _emails(key: str) -> list[str]:
+    return [str(email).strip().lower() for email in secrets_singleton.get("tempo", {}).get(key, [])]
+
+
+def _first_role() -> Role:
+    """What somebody is who enters for the first time: `[tempo] role`, "reviewer" unless it says "viewer"."""
+    return "viewer" if str(secrets_singleton.get("tempo", {}).get("role", "")) == "viewer" else "reviewer"
 
 
 def require_login() -> None:
-    """Without a login configured there is one person; else stop here until somebody on the list has signed in."""
+    """Without a login configured there is one person; else stop here until somebody who may enter has signed in."""
     if not login_configured():
         return
+    if find_spec("authlib") is None:
+        _stop("Signing in needs Authlib: pip install 'streamlit[auth]', then start the studio again.")
     if not st.user.is_logged_in:
-        st.title("TEMPO Studio")
-        st.button("Sign in", on_click=st.login, type="primary")
-        st.stop()
+        _stop("Sign in to go on.", "Sign in")
     if not (st.user.get("email_verified") and str(st.user.get("email", "")).lower() in _may_enter()):
-        st.title("TEMPO Studio")
-        st.text("This account is not on the list of people ([tempo] people in .streamlit/secrets.toml).")
-        st.button("Sign out", on_click=st.logout)
-        st.stop()
+        _stop("This account is not on the list of people ([tempo] people in .streamlit/secrets.toml).", "Sign out")
+    if person().role == "inactive":
+        _stop(
+            "Your access was ended by an admin. What you decided is kept. Ask an admin to let you in again.", "Sign out"
+        )
+
+
+def _stop(said: str, button: str | None = None) -> NoReturn:
+    """A page with one sentence and at most one thing to do."""
+    st.title("TEMPO Studio")
+    st.text(said)
+    if button == "Sign in":
+        st.button(button, on_click=st.login, type="primary")
+    elif button is not None:
+        st.button(button, on_click=st.logout)
+    st.stop()
 
 
 def person() -> Person:
-    """Who acts: the person who signed in, or the one local person."""
+    """Who acts: the person who signed in, or the one local person. Written only where something is new."""
     if not login_configured():
         with database().reading() as session:
             return people.local(session)
     subject, email = f"{st.user.get('iss')}|{st.user.get('sub')}", str(st.user.get("email"))
+    named = email.lower() in named_admins()
+    with database().reading() as session:
+        found = people.known(session, subject)
+    if found is not None and (not named or found.role == "admin"):
+        return found
     with database().session() as session:
-        return people.add(session, subject, email, "reviewer", email)
+        name = str(st.user.get("name") or email)
+        return people.add(session, subject, name, "admin" if named else _first_role(), email, at_least=named)
+
+
+def may(role: Role) -> bool:
+    """Whether the person on this page may do what needs `role`."""
+    return people.may(person(), role)
+
+
+def why_not(role: Role) -> str | None:
+    """The reason to show beside what this person may not do; None where nothing stands in the way."""
+    return None if may(role) else f"You are {person().role}; this needs {role}. An admin can change roles on Team."

@@ -1,10 +1,12 @@
 """Intervals and paired tests against values worked out elsewhere."""
 
+from math import comb
+
 import numpy as np
 import pytest
 
 from tempo_core.errors import TooFew
-from tempo_core.statistics import accuracy, cluster_bootstrap, mcnemar, paired_bootstrap, spearman, wilson
+from tempo_core.statistics import accuracy, cluster_bootstrap, exact, mcnemar, paired_bootstrap, spearman, wilson
 
 
 @pytest.mark.parametrize(
@@ -137,3 +139,22 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
         _, low, high = cluster_bootstrap((rng.random(200) < chance).astype(float), groups)
         covered += low <= 0.6 <= high
     assert covered >= 50
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(0, 10, 0.0, 0.30850), (10, 10, 0.69150, 1.0), (1, 10, 0.00253, 0.44502), (50, 100, 0.39832, 0.60168)],
+)
+def test_exact_intervals_of_the_tables(successes, n, low, high):
+    assert exact(successes, n) == pytest.approx((low, high), abs=5e-6)
+
+
+def test_an_exact_interval_covers_at_least_as_often_as_stated():
+    for n, share in ((12, 0.07), (30, 0.5), (60, 0.93)):
+        chance = [comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(n + 1)]
+        covered = sum(p for k, p in enumerate(chance) if exact(k, n)[0] <= share <= exact(k, n)[1])
+        assert 0.95 <= covered <= 1
+
+
+def test_an_exact_interval_of_nothing_is_everything():
+    assert exact(0, 0) == (0.0, 1.0)
