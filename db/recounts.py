@@ -55,7 +55,8 @@ def key(session: Session) -> str:
     """Another word whenever a video, a judgement or a pair came, went or changed."""
     v, t = VideoRow, TimelineRow
     judged = select(func.count(), func.sum(t.id)).join(v, v.id == t.video_id).where(t.current, v.status == "ok")
-    return "/".join(map(str, (*session.execute(judged).one(), session.execute(select(func.max(PairRow.id))).scalar())))
+    others = (func.max(PairRow.id), func.count(SegmentationRow.likeness))
+    return "/".join(map(str, (*session.execute(judged).one(), *(session.execute(select(n)).scalar() for n in others))))
 
 
 def measured(session: Session) -> Measured:

@@ -59,6 +59,21 @@ class VideoCard:
 
 
 @dataclass(frozen=True, slots=True)
+class VideoDetails:
+    """A video's file. `playable` is False where a browser needs a copy; None where nothing was measured."""
+
+    places: tuple[Path, ...]
+    size_bytes: int | None
+    fps: Fraction | None
+    container: str | None
+    codec: str | None
+    pix_fmt: str | None
+    constant_rate: bool | None
+    hdr: bool | None
+    playable: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class FunnelStep:
     """`left_out` videos fell at this rule, `remaining` are left after it."""
 
@@ -194,21 +209,72 @@ def listing(
     rule: str | None = None,
     kept: bool | None = None,
     library_id: int | None = None,
+    search: str = "",
     after_id: int = 0,
     limit: int = 50,
 ) -> list[VideoCard]:
     """Videos by id; the next page starts after the last id. `rule` is a rule's code or a failure's code."""
-    query = _cards().where(VideoRow.id > after_id).order_by(VideoRow.id).limit(limit)
-    if status is not None:
-        query = query.where(VideoRow.status == status)
-    if rule is not None:
-        query = query.where((TimelineRow.left_out_by == rule) | (VideoRow.reason == rule))
-    if kept is not None:
-        query = query.where(_is_kept() if kept else ~func.coalesce(_is_kept(), False))
-    if library_id is not None:
-        here = select(LocationRow.video_id).where(LocationRow.library_id == library_id)
-        query = query.where(VideoRow.id.in_(here))
+    wanted = _asked(status, rule, kept, library_id, search)
+    query = _cards().where(VideoRow.id > after_id, *wanted).order_by(VideoRow.id).limit(limit)
     return [VideoCard(*row) for row in session.execute(query)]
+
+
+def matching(
+    session: Session,
+    *,
+    status: str | None = None,
+    rule: str | None = None,
+    kept: bool | None = None,
+    library_id: int | None = None,
+    search: str = "",
+) -> list[int]:
+    """The ids of all videos of a filter."""
+    query = select(VideoRow.id).outerjoin(TimelineRow, _current())
+    return list(session.execute(query.where(*_asked(status, rule, kept, library_id, search))).scalars())
+
+
+def _asked(
+    status: str | None, rule: str | None, kept: bool | None, library_id: int | None, search: str
+) -> list[ColumnElement[bool]]:
+    wanted: list[ColumnElement[bool]] = []
+    if status is not None:
+        wanted.append(VideoRow.status == status)
+    if rule is not None:
+        fell = (VideoRow.status == "ok") & (TimelineRow.left_out_by == rule)
+        wanted.append(fell | (VideoRow.reason == rule))
+    if kept is not None:
+        wanted.append(_is_kept() if kept else ~func.coalesce(_is_kept(), False))
+    if library_id is not None:
+        wanted.append(VideoRow.id.in_(select(LocationRow.video_id).where(LocationRow.library_id == library_id)))
+    if search.strip():
+        wanted.append(VideoRow.name.icontains(search.strip(), autoescape=True))
+    return wanted
+
+
+def cards(session: Session, video_ids: Collection[int]) -> dict[int, VideoCard]:
+    """These videos by id; ids that nothing has are left out."""
+    wanted = id_list(json.dumps(sorted(set(video_ids))))
+    return {row[0]: VideoCard(*row) for row in session.execute(_cards().where(VideoRow.id.in_(wanted)))}
+
+
+def details(session: Session, video_id: int) -> VideoDetails:
+    """The file itself: where it was seen, how big it is and how it is encoded."""
+    row = session.get(VideoRow, video_id)
+    if row is None:
+        raise Unknown(f"There is no video {video_id}.")
+    places = tuple(root / rel_path for root, rel_path in places_of(session, [video_id]).get(video_id, []))
+    fps = Fraction(row.fps_num, row.fps_den) if row.fps_num and row.fps_den else None
+    probe = {name: row.probe.get(name) for name in ("container", "codec", "pix_fmt", "constant_rate", "hdr")}
+    playable = row.probe.get("browser", {})
+    return VideoDetails(places, row.size_bytes, fps, **probe, playable=playable.get("source_ok"))
+
+
+def in_several_places(session: Session, limit: int = 500) -> dict[int, list[Path]]:
+    """Videos whose bytes lie at more than one place, by id, with each place."""
+    p = LocationRow
+    many = select(p.video_id).group_by(p.video_id).having(func.count() > 1).order_by(p.video_id).limit(limit)
+    found = places_of(session, list(session.execute(many).scalars()))
+    return {video_id: [root / rel_path for root, rel_path in places] for video_id, places in found.items()}
 
 
 def scanned(session: Session, video_ids: Collection[int] | None = None) -> list[tuple[int, str, str, str]]:
@@ -231,7 +297,11 @@ def counts(session: Session) -> dict[str, int]:
 
 def funnel(session: Session) -> list[FunnelStep]:
     """How many videos each rule left out, in the order in which the rules are asked."""
-    total = session.execute(select(func.count()).select_from(VideoRow)).scalar_one()
+    v = VideoRow
+    of_status: dict[str, int] = {}
+    for status, reason, n in session.execute(select(v.status, v.reason, func.count()).group_by(v.status, v.reason)):
+        name = reason if reason == withdrawals.REASON else status
+        of_status[name] = of_status.get(name, 0) + n
     judged = session.execute(
         select(TimelineRow.left_out_by, func.count(), func.max(TimelineRow.id))
         .join(VideoRow, _current())
@@ -239,11 +309,11 @@ def funnel(session: Session) -> list[FunnelStep]:
         .group_by(TimelineRow.left_out_by)
     ).all()
     left_out = {code: n for code, n, _ in judged if code is not None}
-    steps = [FunnelStep(FOUND, 0, total)]
-    unreadable = total - sum(n for _, n, _ in judged)
-    for code, n in [(UNREADABLE, unreadable)] + [
-        (code, left_out.get(code, 0)) for code in _rule_order(session, judged)
-    ]:
+    steps = [FunnelStep(FOUND, 0, sum(of_status.values()))]
+    unreadable = steps[0].remaining - sum(n for _, n, _ in judged)
+    gone = [(code, of_status[code]) for code in (withdrawals.REASON, "missing") if code in of_status]
+    gone.append((UNREADABLE, unreadable - sum(n for _, n in gone)))
+    for code, n in gone + [(code, left_out.get(code, 0)) for code in _rule_order(session, judged)]:
         steps.append(FunnelStep(code, n, steps[-1].remaining - n))
     return steps
 

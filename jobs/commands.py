@@ -22,6 +22,7 @@ from db.session import Database
 from jobs import conversations, launch, payloads, starting
 from jobs.follow import Studio, follow, words
 from jobs.payloads import Payload
+from tempo_core import folders
 from tempo_core.errors import TempoError, TooFew
 from tempo_core.recipes import PRESETS, RECIPES, RunConfig
 from tempo_core.settings import EMBEDDED_MODEL, Home
@@ -51,9 +52,7 @@ def draw(args: Namespace) -> int:
 
 
 def scan(args: Namespace) -> int:
-    folder = Path(args.folder).expanduser().resolve()
-    if not folder.is_dir():
-        raise TempoError(f"{folder} is no folder. Name the folder that holds the videos.")
+    folder = folders.worth_scanning(args.folder)
     thresholds = {name: float(value) for name, value in changed(Richness(), args.set).items()}
     return _do(args, payloads.ScanPayload(str(folder), args.library, thresholds, args.processes))
 

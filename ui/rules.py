@@ -8,6 +8,8 @@ from tempo_core.errors import BadThresholds
 
 RULES: Mapping[str, str] = {
     "found": "files found",
+    "withdrawn": "not withdrawn",
+    "missing": "file is there",
     "unreadable": "could be read",
     "too_few_shots": "enough shots",
     "too_many_shots": "not too many shots",
@@ -17,6 +19,8 @@ RULES: Mapping[str, str] = {
 }
 
 LEFT_OUT: Mapping[str, str] = {
+    "withdrawn": "withdrawn",
+    "missing": "file missing",
     "unreadable": "not readable",
     "too_few_shots": "too few shots",
     "too_many_shots": "too many shots",
@@ -48,6 +52,10 @@ SLIDERS: Sequence[Slider] = (
 )
 
 
+SHAPES = ("min_shot_s", "blank_contrast", "likeness")
+"""Sliders that change which shots and clips there are, not only which count is too low or too high."""
+
+
 def told(code: str, value: float | None, limit: float | None) -> str:
     """Why a rule left a video out, with the value and the limit."""
     words = _FAILED.get(code, code + ": {value} (limit {limit})")
@@ -67,3 +75,8 @@ def check(chosen: Mapping[str, float]) -> None:
             f"Fewest shots is {low:g} and most shots is {high:g}: no video could pass. Lower the first or raise the "
             "second."
         )
+
+
+def letter(group: int) -> str:
+    """A, B .. Z, AA ..: the second cue beside a group's colour."""
+    return chr(65 + group) if group < 26 else letter(group // 26 - 1) + letter(group % 26)

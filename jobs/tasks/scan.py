@@ -19,29 +19,16 @@ from db.session import Database
 from jobs.child import Report
 from jobs.payloads import ScanPayload
 from jobs.tasks import JobRef
-from tempo_core import likeness, render
-from tempo_core.errors import BadThresholds, MediaError, TempoError
+from tempo_core import folders, likeness, render
+from tempo_core.errors import BadThresholds, MediaError
 from tempo_core.measures import Measures, load_measures
 from tempo_core.scan import ScanResult, scan_many
 from tempo_core.settings import Home
 from tempo_core.timeline import Judgement, Richness, judge, timeline_sha256
 from tempo_core.types import JsonDict, Progress, Shot
 
-SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        "mp4", "m4v", "mov", "mj2", "mkv", "webm", "avi", "3gp", "3g2", "mpg", "mpeg", "ts", "m2ts", "mts", "ogv",
-        "wmv", "flv", "gif",
-    )
-)  # fmt: skip
-"""What a folder is searched for; whether a file is a video is decided by its content."""
-
 MAX_STORED_SHOTS = 128
 """64 KiB of likeness a video; with more shots it has failed `too_many_shots` long before."""
-
-
-class NoVideos(TempoError):
-    """A folder in which there is nothing to scan."""
 
 
 def run(database: Database, job: JobRef, report: Report) -> JsonDict:
@@ -49,8 +36,8 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     payload = job.payload
     if not isinstance(payload, ScanPayload):
         raise ValueError(f"scan was given {type(payload).__name__}")
-    root, richness = folder(payload.folder), thresholds(payload.richness)
-    paths = found(root)
+    root, richness = folders.folder(payload.folder), thresholds(payload.richness)
+    paths = folders.found(root)
     with database.session() as session:
         library_id = videos.library(session, root, payload.library)
     kept: list[ScanResult] = []
@@ -67,25 +54,6 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
         counts["missing"] = videos.mark_absent(session, library_id, {str(p.relative_to(root)) for p in paths})
     counts["proxies"] = _proxies(job.home, kept, report)
     return {"folder": str(root), "videos": len(paths), **counts}
-
-
-def folder(named: str) -> Path:
-    """The folder to scan, with every symbolic link of its own path resolved."""
-    root = Path(named).expanduser()
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise NoVideos(f"{root} {what}. Name a folder that holds videos.")
-    return root.resolve()
-
-
-def found(root: Path) -> list[Path]:
-    """Every candidate below the folder, in the order of names."""
-    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    if not paths:
-        raise NoVideos(
-            f"{root} holds no video. Files ending in {', '.join(sorted(SUFFIXES))} are looked for, in subfolders too."
-        )
-    return paths
 
 
 def thresholds(changed: Mapping[str, float]) -> Richness:

@@ -63,7 +63,7 @@ def test_the_help_names_every_command():
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["scan", "/no/such/folder"], "/no/such/folder is no folder"),
+        (["scan", "/no/such/folder"], "/no/such/folder does not exist"),
         (["scan", "/tmp", "--set", "beauty=3"], "min_clips"),
         (["scan", "/tmp", "--set", "min_clips=many"], "'many' is no number"),
         (["pair", "--model", "/tmp"], "/tmp"),

@@ -100,19 +100,6 @@ def test_an_empty_studio_names_the_one_next_action_and_every_page_says_what_to_d
     assert "No trained run yet" in opened("evaluate").info[0].value
 
 
-def test_a_folder_that_is_none_is_named_and_a_folder_is_queued_once_with_its_progress(home, tmp_path):
-    app = opened("library")
-    app.text_input[0].input(str(tmp_path / "nowhere"))
-    press(app, "Scan")
-    assert "nowhere is no folder" in texts(app)
-    for _ in range(2):
-        app.text_input[0].input(str(tmp_path))
-        press(app, "Scan")
-    with state.database().reading() as session:
-        (job,) = jobs.open_jobs(session)
-    assert (job.kind, job.payload["folder"], job.state) == ("scan", str(tmp_path), "queued")
-
-
 # ---- a filled studio -------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("page", PAGES)
 def test_no_page_fails_on_a_filled_studio_or_on_an_address_that_names_nothing(filled, page):
@@ -131,39 +118,6 @@ def test_the_overview_counts_what_stands_at_each_step(filled):
     assert f"{counts.status['accepted']} accepted, {counts.status['pending']} to review" in said
     assert "1 frozen version" in said and "1 runs, 1 done" in said.replace("1 run,", "1 runs,")
     assert "Every step has run once" in said
-
-
-def test_the_library_tells_each_refusal_with_value_and_limit(filled):
-    app = opened("library")
-    table = app.dataframe[0].value.set_index("video")
-    assert table.loc["two-scenes.mp4", "why"] == "2 shots, at least 4 are needed"
-    assert table.loc["two-scenes.mp4", "verdict"] == "left out"
-    assert table.loc["broken.mp4", "why"].startswith("damaged: It ends with no readable frame")
-    assert list(table.loc["drawn-0.mp4", ["verdict", "clips"]]) == ["kept", 8]
-    app = opened("library", show="too_few_shots")
-    assert app.dataframe[0].value["video"].tolist() == ["two-scenes.mp4"] and not app.warning
-
-
-def test_a_video_shows_its_clips_in_order_and_every_rule(filled):
-    app = opened("library", video="1")
-    assert app.subheader[0].value == "drawn\\-0\\.mp4"
-    strip = component(app, "tempo_strip")
-    data = json.loads(strip.proto.json)
-    assert [cell["clip"] for cell in data["cells"]] == list(range(8)) and data["url"].startswith("/sprites/")
-    assert app.dataframe[1].value["rule"].tolist()[0] == "enough shots"
-
-
-def test_limits_that_no_video_could_pass_are_refused_and_others_judge_every_library_again(filled):
-    app = opened("library")
-    widget(app.slider, "Fewest shots").set_value(12)
-    widget(app.slider, "Most shots").set_value(5)
-    press(app, "Judge all videos again")
-    assert "Fewest shots is 12 and most shots is 5" in texts(app)
-    widget(app.slider, "Most shots").set_value(20)
-    press(app, "Judge all videos again")
-    with filled.reading() as session:
-        (job,) = jobs.open_jobs(session)
-    assert job.payload["richness"]["min_shots"] == 12.0 and job.kind == "scan"
 
 
 def test_a_filter_in_the_address_is_shown_and_changed_by_the_facets(filled):
