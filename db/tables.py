@@ -356,15 +356,12 @@ class ResponseRow(Base):
 
 
 # ---- pairs and reviews ----------------------------------------------------------------------------------------------
-_FACETS = ("difficulty", "length_ratio", "video_id")
-
-
 class PairRow(Base):
     """`filtered` pairs were refused by a rule and are never queued. Texts are copies, for search.
 
     `model_id` (which model gave the chosen response), `input` (what it was asked on) and `length_ratio` (characters of
     the longer response over those of the shorter, 1 or more) are known from the responses; they are here to find by.
-    `difficulty` and whether a rule refused a pair are settled when it is made: levels rely on it.
+    Only the status, the version and the claim of a pair ever change, and the status only with a review.
     """
 
     __tablename__ = "pair"
@@ -374,23 +371,22 @@ class PairRow(Base):
         CheckConstraint("version >= 1", name="version"),
         # By itself, so that a page by id needs no sort: SQLite ends every index with the row id.
         Index("ix_pair_page", "status"),
-        # These four hold every column that the facets ask about, each in the order that one question needs, so that
-        # counting, ranking and finding read no texts.
-        Index("ix_pair_counts", "status", "kind", "magnitude", "model_id", "input", *_FACETS[:3]),
-        Index("ix_pair_hist", "kind", "difficulty", "status", "magnitude", "model_id", "input", *_FACETS[1:3]),
-        Index("ix_pair_by_id", "id", "status", "kind", "magnitude", "model_id", "input", *_FACETS[:3]),
+        Index("ix_pair_counts", "status", "kind", "magnitude"),
+        Index("ix_pair_claim", "status", "claim_until_ms", "id"),
+        Index("ix_pair_hist", "kind", "difficulty", "magnitude", "n_clips", "status"),
+        # All that pairs are found by, so that reading it (`pair_columns`) reads no texts.
         Index(
-            "ix_pair_by_difficulty",
-            "difficulty",
+            "ix_pair_columns",
             "id",
             "status",
             "kind",
             "magnitude",
             "model_id",
             "input",
-            *_FACETS[1:3],
+            "difficulty",
+            "length_ratio",
+            "video_id",
         ),
-        Index("ix_pair_claim", "status", "claim_until_ms", "id"),
         Index(
             "ix_pair_mine",
             "claimed_by",
@@ -446,12 +442,6 @@ class ReviewRow(Base):
         UniqueConstraint("pair_id", "pair_version"),
         Index(None, "reviewer_id", "created_ms"),
         Index(None, "bulk"),
-        Index(
-            "ix_review_edited",
-            "pair_id",
-            sqlite_where=text("edited_chosen IS NOT NULL OR edited_rejected IS NOT NULL"),
-            postgresql_where=text("edited_chosen IS NOT NULL OR edited_rejected IS NOT NULL"),
-        ),
     )
     id: Mapped[int] = key()
     pair_id: Mapped[int] = to("pair")

@@ -1,4 +1,4 @@
-"""Finding pairs among many: what the facets ask about stands in the pair, and in indexes that read no texts."""
+"""Finding pairs among many: what the facets ask about stands in the pair, and in an index without texts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ depends_on = None
 
 WHOLE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 REAL = sa.Double().with_variant(sa.REAL(), "sqlite")
-FACETS = ["difficulty", "length_ratio", "video_id"]
-EDITED = "edited_chosen IS NOT NULL OR edited_rejected IS NOT NULL"
 
 
 def upgrade() -> None:
@@ -29,13 +27,5 @@ def upgrade() -> None:
         "WHEN length(chosen) > length(rejected) THEN length(chosen) * 1.0 / length(rejected) "
         "ELSE length(rejected) * 1.0 / length(chosen) END"
     )
-    op.drop_index("ix_pair_counts", "pair")
-    op.drop_index("ix_pair_hist", "pair")
-    asked = ["magnitude", "model_id", "input"]
-    op.create_index("ix_pair_counts", "pair", ["status", "kind", *asked, *FACETS])
-    op.create_index("ix_pair_hist", "pair", ["kind", "difficulty", "status", *asked, *FACETS[1:]])
-    op.create_index("ix_pair_by_id", "pair", ["id", "status", "kind", *asked, *FACETS])
-    op.create_index("ix_pair_by_difficulty", "pair", ["difficulty", "id", "status", "kind", *asked, *FACETS[1:]])
-    op.create_index(
-        "ix_review_edited", "review", ["pair_id"], sqlite_where=sa.text(EDITED), postgresql_where=sa.text(EDITED)
-    )
+    asked = ["kind", "magnitude", "model_id", "input", "difficulty", "length_ratio", "video_id"]
+    op.create_index("ix_pair_columns", "pair", ["id", "status", *asked])
