@@ -27,7 +27,7 @@ Flag what you are not sure about: somebody else looks at it."""
 
 def _may() -> bool:
     """Whether the person sets what holds for everybody; said where not."""
-    if state.person().role == "admin":
+    if state.may("admin"):
         return True
     st.caption("These hold for everybody, so an admin changes them.")
     return False
