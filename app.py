@@ -21,6 +21,7 @@ PAGES = {
         ("library", "Library", ":material/video_library:"),
         ("pairs", "Pairs", ":material/table_rows:"),
         ("review", "Review", ":material/compare:"),
+        ("sampling", "Sampling", ":material/casino:"),
     ],
     "Train": [
         ("curriculum", "Curriculum", ":material/stairs_2:"),
@@ -29,6 +30,7 @@ PAGES = {
         ("evaluate", "Evaluate", ":material/fact_check:"),
     ],
     "Team": [
+        ("team", "Team", ":material/group:"),
         ("settings", "Settings", ":material/settings:"),
     ],
 }
