@@ -102,9 +102,9 @@ def _stop(said: str, button: str | None = None) -> NoReturn:
     st.title("TEMPO Studio")
     st.text(said)
     if button == "Sign in":
-        st.button(button, on_click=st.login, type="primary")
+        st.button("Sign in", on_click=st.login, type="primary")
     elif button is not None:
-        st.button(button, on_click=st.logout)
+        st.button("Sign out", on_click=st.logout)
     st.stop()
 
 
