@@ -152,10 +152,8 @@ def _cost(found: Sequence[StratumPlan]) -> None:
     two.metric("Pairs decided by that", f"{total:,}")
     three.metric("Time to read", f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min")
     four.metric("Without sampling", f"{total * seconds / 3600:,.1f} h")
-    st.caption(
-        f"At {seconds:.1f} s a pair: "
-        + ("the median of what people took here." if known else "assumed, nobody read yet.")
-    )
+    source = "the median of what people took here" if known else "assumed, nobody read yet"
+    st.caption(escaped(f"At {seconds:.1f} s a pair: {source}."))
 
 
 def _look(found: Sequence[StratumPlan], asked: Asked) -> None:
