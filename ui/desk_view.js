@@ -121,7 +121,7 @@ class DeskView {
     const reasons = this.data.reasons || [];
     if (quiet) { this.said.replaceChildren(); return; }
     if (text !== null) { this.said.replaceChildren(h('span', { class: 'toast' }, text)); return; }
-    this.said.replaceChildren(h('span', { class: 'why' }, `Rejected pair ${this.asking.pair}. Why?`), h('div', { class: 'reasons' },
+    this.said.replaceChildren(h('span', { class: 'why' }, `Rejected pair ${this.asking.pair}. `, h('br'), 'Why?'), h('div', { class: 'reasons' },
       ...reasons.map((reason, i) => h('button', { type: 'button', dataset: { reason: i + 1 } }, h('kbd', {}, String(i + 1)), reason))));
   }
 
@@ -129,7 +129,7 @@ class DeskView {
     if (!this.data) return;
     this.players.tick();
     const now = performance.now();
-    if (now - (this.lastSlow || 0) > 1000) { this.lastSlow = now; this._theme(); if (this.header.state(this.outbox.told())) this._empty(); }
+    if (now - (this.lastSlow || 0) > 1000) { this.lastSlow = now; this._theme(); this._fit(); if (this.header.state(this.outbox.told())) this._empty(); }
     if (!this.pair) return;
     const { players: p } = this, { edit } = this.pair, clean = p.a.currentTime;
     if (this.blind) { this.time.textContent = `${clock(clean)} / ${clock(edit.fileLength)}`; return; }
@@ -159,7 +159,5 @@ function player(side) {
 
 /** On a narrow screen the sidebar gives its room to the desk; a click brings it back. */
 function collapseSidebar() {
-  if (window.innerWidth >= 1000) return;
-  const open = document.querySelector('[data-testid="stSidebar"][aria-expanded="true"]');
-  open?.querySelector('[data-testid="stSidebarCollapseButton"] button')?.click();
+  if (window.innerWidth < 1000) document.querySelector('[data-testid="stSidebarCollapseButton"] button[aria-expanded="true"]')?.click();
 }

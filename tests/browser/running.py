@@ -62,12 +62,12 @@ class Studio:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    def acts(self) -> list[tuple[str, str, str | None]]:
-        """(act, verdict, reason) of every review row, in the order in which they were written."""
+    def acts(self, after: int = 0) -> list[tuple[str, str, str | None]]:
+        """(act, verdict, reason) of every review row as they were written, without the first `after`."""
         with self.database.reading() as session:
             ids = [line.id for line in pairs.page(session, limit=1000)]
             lines = [line for pair_id in ids for line in reviews.history(session, pair_id)]
-        return [(line.act, line.verdict, line.reason) for line in sorted(lines, key=lambda line: line.id)]
+        return [(line.act, line.verdict, line.reason) for line in sorted(lines, key=lambda line: line.id)][after:]
 
     def tokens(self) -> list[str]:
         with self.database.reading() as session:
