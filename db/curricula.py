@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from db import people
-from db.pair_filters import checked
+from db.pair_filters import QUARTERS, checked
 from db.people import Person
 from db.session import now_ms
 from db.tables import CurriculumRow, RunRow, UserRow, canonical
@@ -73,6 +74,13 @@ def same(
     sha256 = _sha256(thresholds, axis, pacing)
     found = session.execute(_curricula().where(CurriculumRow.sha256 == sha256)).one_or_none()
     return None if found is None else _card(found)
+
+
+def of_version(session: Session, criteria: Mapping[str, Any], difficulty: str, pacing: str) -> CurriculumCard | None:
+    """The saved curriculum of a run that trains a version frozen by these criteria in the order of `pacing`."""
+    axis = "paper" if difficulty == "paper" else str(criteria.get("level_axis", "measured"))
+    first, second, third = QUARTERS if axis == "paper" else criteria.get("level_thresholds", QUARTERS)
+    return same(session, (first, second, third), axis, pacing)
 
 
 def rename(session: Session, person: Person, curriculum_id: int, name: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from db import datasets, models, runs, sft_sets, timelines
+from db import curricula, datasets, models, runs, sft_sets, timelines
 from db.people import Person
 from db.session import Database
 from db.sft_sets import SftDraft
@@ -96,6 +96,7 @@ def start_run(
             models.register(session, checkpoint.path, checkpoint.family, checkpoint.files_sha256, checkpoint.name),
             name=name,
             dataset_version_id=version_id,
+            curriculum_id=_curriculum(session, config, version_id),
             sft_set_id=sft_set_id,
             code_version=_code_version(),
             env=_environment() | {"skip_small": skip_small, "smaller_step": smaller_step, "ranks": ranks},
@@ -159,6 +160,14 @@ def _checked(
     if "sft" in phases and sft_set_id is not None and version_id is not None:
         _refuse_leak(session, sft_set_id, version_id)
     return checkpoint, sft_set_id
+
+
+def _curriculum(session: Session, config: RunConfig, version_id: int | None) -> int | None:
+    """The saved curriculum that this run follows: the levels of its version in the order of its pacing."""
+    if version_id is None or set(RECIPES[config.recipe]) == {"sft"}:
+        return None
+    found = curricula.of_version(session, datasets.get(session, version_id).criteria, config.difficulty, config.pacing)
+    return None if found is None else found.id
 
 
 def _refuse_unknown_words(session: Session, version_id: int, family: str) -> None:

@@ -1,27 +1,28 @@
-"""Curriculum: where easy ends and hard begins, what would train when, and the version that training will read."""
+"""Curriculum: where easy ends and hard begins, and what would train when. Freezing is the next page's."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
-from db import artifacts, datasets, difficulties, pairs
+from db import datasets, difficulties, pairs, splits
 from db.datasets import DatasetCard
 from db.pair_filters import PairFilter
 from jobs import starting
-from jobs.payloads import ExportPayload
 from tempo_core import levels
+from tempo_core.level_checks import LevelCount, held_out_warning, level_counts, level_warnings
 from tempo_core.types import PairRef
-from ui import charts, state, training_order
-from ui.acting import of_address, queue, telling, work
+from ui import charts, curricula, state, training_order
+from ui.acting import of_address, telling
+from ui.curricula import Choice
 from ui.palette import palette
-from ui.text import escaped
 
 BINS = 40
-HELD_OUT = 20
-FORMATS = {"ms_swift": "ms-swift JSONL", "hub": "Hugging Face parquet"}
 WHICH = {"accepted": "accepted pairs", "all": "all that passed the filters"}
 AXES = {"measured": "measured difficulty", "paper": "nominal r, as in the paper"}
 BEGINS = ("Medium", "Hard", "Hardest")
+USUAL = (25, 50, 75)
 Cuts = tuple[float, float, float]
 
 
@@ -36,16 +37,28 @@ def _thresholds() -> tuple[str, Cuts]:
         st.caption("Level 1 = r16, 2 = r8, 3 = r4, 4 = r2: the stronger the disturbance, the easier the pair.")
         return axis, (0.25, 0.5, 0.75)
     st.caption("Percentiles inside each kind: what lies left of the first slider is level 1, easy.")
-    cuts = [
-        column.slider(f"{word} begins at", 0, 100, default, format="%d %%", key=f"cut{i}", bind="query-params") / 100
-        for column, i, word, default in zip(st.columns(3, gap="large"), (2, 3, 4), BEGINS, (25, 50, 75), strict=True)
-    ]
+    cuts = []
+    for column, key, word, usual in zip(st.columns(3, gap="large"), curricula.CUT_KEYS, BEGINS, USUAL, strict=True):
+        _start(key, usual)
+        cuts.append(column.slider(f"{word} begins at", 0, 100, format="%d %%", key=key) / 100)
+        if st.session_state[key] == usual:
+            st.query_params.pop(key, None)
+        else:
+            st.query_params[key] = str(st.session_state[key])
     levels.Thresholds(*cuts)  # says what is wrong with them
     return axis, (cuts[0], cuts[1], cuts[2])
 
 
+def _start(key: str, usual: int) -> None:
+    """Begin a slider with what the address names; a curriculum that was loaded has set it already."""
+    if key not in st.session_state:
+        asked = st.query_params.get(key, "")
+        known = asked.isascii() and asked.isdigit() and int(asked) <= 100
+        st.session_state[key] = int(asked) if known else usual
+
+
 def _levels(axis: str, cuts: Cuts, wanted: PairFilter) -> list[PairRef]:
-    """Histogram by kind, how many pairs each level holds and what their lengths tell; the pairs themselves."""
+    """Histogram by kind, what each level holds, and what to know of it; the pairs themselves."""
     with state.database().reading() as session:
         refs = difficulties.refs(session, cuts, axis, wanted)
         per_level = difficulties.per_level(session, cuts, axis, wanted)
@@ -56,18 +69,25 @@ def _levels(axis: str, cuts: Cuts, wanted: PairFilter) -> list[PairRef]:
         st.plotly_chart(charts.by_level(per_level, names, colours), key="by_level")
     else:
         figures = charts.histogram(bins, raw, colours)
-        for column, (kind, figure) in zip(st.columns(max(1, len(figures))), figures.items(), strict=False):
-            column.plotly_chart(figure, key=f"hist_{kind}")
-    st.dataframe(
-        [{"kind": kind, **{names[i]: n for i, n in enumerate(counts, 1)}, "all": sum(counts)}
-         for kind, counts in per_level.items()],
-        hide_index=True,
-    )  # fmt: skip
-    for level, name in names.items():
-        if not any(counts[level - 1] for counts in per_level.values()):
-            st.warning(f"Level {escaped(name)} holds no pair; a run would skip it.", icon=":material/warning:")
+        with st.container(key="level_histograms"):
+            for column, (kind, figure) in zip(st.columns(max(1, len(figures))), figures.items(), strict=False):
+                column.plotly_chart(figure, key=f"hist_{kind}")
+    counts = level_counts(refs)
+    st.dataframe(_table(counts, names), hide_index=True)
+    training_order.tell(level_warnings(counts), names)
     training_order.length_table(refs, names)
     return refs
+
+
+def _table(counts: Sequence[LevelCount], names: dict[int, str]) -> list[dict[str, object]]:
+    """A row per level: pairs of each kind, and of how many videos."""
+    kinds = sorted({kind for count in counts for kind in count.kinds})
+    return [
+        {"level": "imported" if count.level is None else names[count.level],
+         **{kind: count.kinds.get(kind, 0) for kind in kinds}, "pairs": count.n_pairs, "videos": count.n_videos,
+         "most of one video": count.n_of_one_video}
+        for count in counts
+    ]  # fmt: skip
 
 
 def _order(axis: str, refs: list[PairRef], frozen: dict[int, DatasetCard]) -> None:
@@ -75,69 +95,34 @@ def _order(axis: str, refs: list[PairRef], frozen: dict[int, DatasetCard]) -> No
     st.subheader("What would train when")
     sources = {0: "the pairs above, with these levels"} if refs else {}
     sources |= {number: f"version {v.name} {v.number}" for number, v in frozen.items()}
-    left, right = st.columns(2, gap="large", vertical_alignment="bottom")
+    left, middle, right = st.columns([3, 2, 1], gap="large", vertical_alignment="bottom")
     chosen = left.selectbox("Pairs to put in order", list(sources), format_func=sources.__getitem__, key="order_of")
     if chosen:
         axis = str(frozen[chosen].criteria.get("level_axis"))
         with state.database().reading() as session:
             refs = starting.refs(session, chosen)
     else:
-        share, seed = st.session_state.get("freeze_share", HELD_OUT), st.session_state.get("freeze_seed", 0)
-        held_out = datasets.held_out({pair.video_key for pair in refs}, share / 100, seed)
-        refs = [pair for pair in refs if pair.video_key not in held_out]
-        videos = "video" if len(held_out) == 1 else "videos"
-        right.caption(f"Without the {len(held_out):,} {videos} that would be held out ({share:d} %, below).")
-    training_order.section(refs, charts.level_names(axis))
+        share = middle.slider("Videos held out", 0, 50, 20, 5, format="%d %%", key="held_out_share")
+        seed = int(right.number_input("Seed", 0, 2**31 - 1, 0, key="held_out_seed"))
+        refs = _without_held_out(refs, share / 100, seed)
+    training_order.section(refs, charts.level_names(axis), "paper" if axis == "paper" else "measured")
 
 
-def _freeze(axis: str, cuts: Cuts, n_accepted: int) -> None:
-    with st.container(border=True):
-        st.markdown(f"**Freeze** the {n_accepted:,} accepted pairs with these levels. Training reads nothing else.")
-        left, middle, right = st.columns(3, gap="large")
-        name = left.text_input("Name", "demo", key="freeze_name")
-        share = middle.slider("Videos held out for evaluation", 0, 50, HELD_OUT, 5, format="%d %%", key="freeze_share")
-        seed = right.number_input("Seed", 0, 2**31 - 1, 0, key="freeze_seed")
-        if st.button("Freeze", type="primary", disabled=n_accepted == 0):
-            with telling():
-                with state.database().session() as session:
-                    version = datasets.freeze(
-                        session, state.person(), name.strip() or "demo", held_out_share=share / 100, seed=int(seed),
-                        thresholds=cuts, axis=axis,
-                    )  # fmt: skip
-                st.session_state["frozen"] = st.session_state["version"] = version
-                st.rerun()
-
-
-def _versions(frozen: dict[int, DatasetCard]) -> None:
-    st.subheader("Frozen versions")
-    if (new := frozen.get(st.session_state.pop("frozen", 0))) is not None:
-        told = f"{new.n_pairs:,} pairs from {new.n_videos:,} videos, {new.n_held_out:,} of them held out."
-        st.success(f"Frozen as {escaped(new.name)} {new.number:d}: {told}", icon=":material/lock:")
-    st.dataframe(
-        [
-            {"version": f"{v.name} {v.number}", "pairs": v.n_pairs, "held out": v.n_held_out, "videos": v.n_videos,
-             "levels by": v.criteria.get("level_axis"), "content hash": v.content_sha256[:16], "by": v.by}
-            for v in frozen.values()
-        ],
-        hide_index=True,
-    )  # fmt: skip
-    left, middle, right = st.columns([3, 3, 2], vertical_alignment="bottom")
-    named = {number: f"{v.name} {v.number}" for number, v in frozen.items()}
-    chosen = left.selectbox("Version", list(frozen), format_func=named.__getitem__, key="version")
-    form = middle.selectbox("Export as", list(FORMATS), format_func=FORMATS.__getitem__)
-    if right.button("Export", icon=":material/download:", width="stretch"):
-        queue(ExportPayload(chosen, form))
-    work("export")
+def _without_held_out(refs: list[PairRef], share: float, seed: int) -> list[PairRef]:
+    shas = {pair.video_key for pair in refs}
     with state.database().reading() as session:
-        made = artifacts.listing(session, "export", dataset_version_id=chosen)
-    for artifact in made:
-        name = artifact.rel_path.rpartition("/")[2]
-        st.link_button(f"Download {escaped(name)}", state.sign("exports", artifact.id), icon=":material/download:")
+        _, together = splits.copies(session)
+    kept_back = splits.held_out(shas, share, seed, together)
+    videos = "video" if len(kept_back) == 1 else "videos"
+    st.caption(f"Without the {len(kept_back):,} {videos} of {len(shas):,} that a version frozen so would hold out.")
+    told = held_out_warning(len(kept_back), len(shas))
+    training_order.tell([told] if told and share else [], charts.level_names())
+    return [pair for pair in refs if pair.video_key not in kept_back]
 
 
 def main() -> None:
     st.title("Curriculum")
-    st.caption("Where easy ends and hard begins, and the frozen version that a run reads.")
+    st.caption("Where easy ends and hard begins, and what would train when.")
     with state.database().reading() as session:
         counts, frozen = pairs.counts(session), datasets.listing(session)
     n_accepted = counts.status.get("accepted", 0)
@@ -147,19 +132,22 @@ def main() -> None:
         return
     which = st.segmented_control("Show", list(WHICH), default="accepted", required=True, format_func=WHICH.__getitem__,
                                  key="of")  # fmt: skip
+    wanted = PairFilter(status="accepted") if which == "accepted" else PairFilter()
     with telling():
+        loaded = curricula.pick()
         axis, cuts = _thresholds()
+        curricula.bar(axis, cuts, loaded)
         refs: list[PairRef] = []
         if which == "accepted" and n_accepted == 0:
             st.info("Nothing is accepted yet. Review some pairs, or accept a filter in bulk on the pairs page.",
                     icon=":material/compare:")  # fmt: skip
         else:
-            refs = _levels(axis, cuts, PairFilter(status="accepted") if which == "accepted" else PairFilter())
+            refs = _levels(axis, cuts, wanted)
         if refs or frozen:
             _order(axis, refs, {version.id: version for version in frozen})
-        _freeze(axis, cuts, n_accepted)
-    if frozen:
-        _versions({version.id: version for version in frozen})
+        if refs:
+            curricula.compare(wanted, Choice(axis, cuts, training_order.chosen_pacing()))
+    st.page_link("pages/datasets.py", label="Freeze these pairs on the Datasets page", icon=":material/lock:")
 
 
 main()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import plotly.graph_objects as go
 
@@ -80,11 +81,27 @@ def histogram(
                 name=level_names()[level],
                 hovertemplate="difficulty %{x:.2f}: %{y} pairs<extra></extra>",
             )
-        figure.update_layout(LAYOUT, title_text=kind, barmode="stack", height=240, xaxis_range=[0, 1])
+        _cut_lines(figure, cuts.get(kind, ()), palette)
+        figure.update_layout(LAYOUT, title_text=kind, barmode="stack", height=250, xaxis_range=[0, 1], showlegend=False)
         figure.update_xaxes(title="difficulty, 1 = hard", title_standoff=4)
-        figure.update_layout(legend_y=-0.38)
         figures[kind] = figure
     return figures
+
+
+NARROWEST = 0.03
+"""Of a level's stretch of the axis, so that its number fits in."""
+
+
+def _cut_lines(figure: go.Figure, cuts: Sequence[float], palette: Palette) -> None:
+    """Where levels begin, as lines; each level's number stands over its stretch: the second cue besides colour."""
+    edges = [0.0, *(min(1.0, cut) for cut in cuts), 1.0]
+    for cut in cuts:
+        if 0 < cut < 1:
+            figure.add_vline(x=cut, line={"color": GREY, "width": 1.5, "dash": "dash"})
+    for level, (left, right) in enumerate(pairwise(edges), 1):
+        if right - left >= NARROWEST and level in palette.levels:
+            figure.add_annotation(x=(left + right) / 2, y=1.02, yref="paper", yanchor="bottom", text=f"{level}",
+                                  showarrow=False, font={"color": palette.levels[level], "size": 13})  # fmt: skip
 
 
 def _level(difficulty: float, cuts: Sequence[float]) -> int:

@@ -16,7 +16,7 @@ from db.sft_sets import SftCard
 from tempo_core.errors import TempoError
 from tempo_core.recipes import PACINGS, PRESETS, RECIPES, RunConfig
 from tempo_core.settings import EMBEDDED_MODEL
-from ui import run_estimate, state, words
+from ui import run_curriculum, run_estimate, state, words
 from ui.text import escaped
 
 ERROR, SKIP, SMALLER = "is an error", "is left out", "trains one smaller step"
@@ -74,13 +74,15 @@ def form(empty: bool) -> Wish | None:
         frozen = {version.id: version for version in datasets.listing(session)}
         sets = sft_sets.listing(session)
     if not frozen:
-        st.info("Nothing is frozen yet. Accept pairs, then freeze them on the curriculum page.", icon=":material/lock:")
-        st.page_link("pages/curriculum.py", label="Open Curriculum", icon=":material/arrow_forward:")
+        st.info("Nothing is frozen yet. Accept pairs, then freeze them on the datasets page.", icon=":material/lock:")
+        st.page_link("pages/datasets.py", label="Open Datasets", icon=":material/arrow_forward:")
         return None
-    source = _cloned()
+    source = _cloned() or _ordered()
     with st.expander("New run", icon=":material/add_circle:", expanded=empty or source is not None):
-        if source is not None:
+        if source is not None and source.version_id is not None:
             _of_clone(source)
+        else:
+            run_curriculum.pick()
         return _fields(source, frozen, sets)
 
 
@@ -98,6 +100,12 @@ def _cloned() -> Source | None:
     weight = st.session_state.get("clone_sft_weight")
     config = run.config if weight is None else replace(run.config, sft_weight=weight)
     return Source(f"_clone{number}_{weight}", config, model, run.dataset_version_id, run.sft_set_id)
+
+
+def _ordered() -> Source | None:
+    """What was chosen on the curriculum page, or the saved curriculum that is picked here."""
+    found = run_curriculum.wish()
+    return None if found is None else Source(found[0], found[1], str(EMBEDDED_MODEL))
 
 
 def _of_clone(source: Source) -> None:
@@ -131,6 +139,7 @@ def _fields(source: Source | None, frozen: dict[int, DatasetCard], sets: Sequenc
         source = Source(f"_{preset}", PRESETS[preset], str(EMBEDDED_MODEL))
     pacing = right.selectbox("Order of levels", PACINGS, PACINGS.index(source.config.pacing),
                              key=f"pacing{source.key}", format_func=words.pacing)  # fmt: skip
+    run_curriculum.told(replace(source.config, pacing=pacing), frozen[version])
     chosen = _sft_set(source, recipe, sets, left)
     model = st.text_input("Model folder", source.model, key=f"model{key}")
     few = st.radio("A level with fewer pairs than one step", (ERROR, SKIP, SMALLER), horizontal=True)

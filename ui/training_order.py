@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TypeVar
 
 import streamlit as st
@@ -17,7 +17,7 @@ from tempo_core.curriculum import StageCount, TrainingPlan, stage_counts, traini
 from tempo_core.errors import EmptyStage
 from tempo_core.lengths import LengthRule, length_rule, length_rules
 from tempo_core.recipes import PACINGS, PRESETS, Reference, RunConfig
-from tempo_core.types import PairRef, level_key
+from tempo_core.types import DifficultyAxis, PairRef, level_key
 from ui import order_chart, words
 from ui.acting import telling
 from ui.palette import LEVEL_WORDS, palette
@@ -59,10 +59,28 @@ def length_table(refs: Sequence[PairRef], names: Mapping[int, str]) -> None:
     st.dataframe([*rows, {"kind": "all", **whole, "all": _wins(length_rule(refs))}], hide_index=True)
 
 
+def load(pacing: str) -> None:
+    """Show this order of levels; call it before `section` is drawn."""
+    st.session_state[_pacing_key()] = pacing
+
+
+def chosen_pacing() -> str:
+    """The order of levels that is shown now."""
+    return str(st.session_state.get(_pacing_key(), PRESETS[_preset()].pacing))
+
+
+def _preset() -> str:
+    return str(st.session_state.get("order_preset", "embedded"))
+
+
+def _pacing_key() -> str:
+    return f"order_{_preset()}"
+
+
 @st.fragment
-def section(refs: Sequence[PairRef], names: Mapping[int, str]) -> None:
-    """Settings, chart, stages, notes and warnings for these pairs."""
-    config = _settings()
+def section(refs: Sequence[PairRef], names: Mapping[int, str], axis: DifficultyAxis = "measured") -> None:
+    """Settings, chart, stages, notes and warnings for these pairs, and the way to a run with these settings."""
+    config = replace(_settings(), difficulty=axis)
     if not refs:
         st.info("There is no pair to put in order yet.", icon=":material/stairs_2:")
         return
@@ -70,10 +88,19 @@ def section(refs: Sequence[PairRef], names: Mapping[int, str]) -> None:
         try:
             plan = training_plan(refs, config)
         except EmptyStage as error:
-            st.error(escaped(_named(str(error), names), longest=1500), icon=":material/error:")
+            st.error(escaped(named(str(error), names), longest=1500), icon=":material/error:")
             plan = training_plan(refs, config, skip_small=True)
             st.caption("Drawn without the levels that are too small:")
         _drawn(plan, refs, names, config)
+    _to_run(config)
+
+
+def _to_run(config: RunConfig) -> None:
+    """The run form begins with what was chosen here."""
+    if st.button("Use in a new run", icon=":material/arrow_forward:", help="The form on the Runs page begins with this "
+                 "order and these numbers."):  # fmt: skip
+        st.session_state["run_wish"] = asdict(config)
+        st.switch_page("pages/runs.py")
 
 
 def _settings() -> RunConfig:
@@ -81,8 +108,8 @@ def _settings() -> RunConfig:
     preset = left.selectbox("Preset", list(PRESETS), list(PRESETS).index("embedded"), key="order_preset",
                             help="All other numbers of the run")  # fmt: skip
     config = PRESETS[preset]
-    pacing = right.selectbox("Order of levels", PACINGS, PACINGS.index(config.pacing), key=f"order_{preset}",
-                             format_func=words.pacing)  # fmt: skip
+    st.session_state.setdefault(f"order_{preset}", config.pacing)
+    pacing = right.selectbox("Order of levels", PACINGS, key=f"order_{preset}", format_func=words.pacing)
     right.caption(ORDERS[pacing])
     left, middle, right = st.columns(3, gap="large")
     size = left.slider("Pairs a step", 1, 128, config.pairs_per_step, key=f"order_size_{preset}",
@@ -125,9 +152,15 @@ def _drawn(plan: TrainingPlan, refs: Sequence[PairRef], names: Mapping[int, str]
     st.dataframe([_row(stage, names, config) for stage in stages], hide_index=True)
     st.caption(ONE_STAGE if len(stages) == 1 else REFERENCES[config.reference])
     if plan.notes:
-        st.caption("  \n".join(escaped(_named(note, names)) for note in plan.notes))
-    for warning in warnings(plan, refs):
-        st.warning(escaped(_named(warning, names), longest=400), icon=":material/warning:")
+        st.caption("  \n".join(escaped(named(note, names)) for note in plan.notes))
+    tell(warnings(plan, refs), names)
+
+
+def tell(told: Sequence[str], names: Mapping[int, str]) -> None:
+    """Warnings in one box, so that many of them do not push the page away."""
+    if told:
+        lines = "  \n".join(escaped(named(warning, names), longest=400) for warning in told)
+        st.warning(escaped("") + lines, icon=":material/warning:")
 
 
 def _row(stage: StageCount, names: Mapping[int, str], config: RunConfig) -> dict[str, object]:
@@ -146,7 +179,7 @@ def _stage(name: str, names: Mapping[int, str]) -> str:
     return names[int(name[1:])] if name[1:].isdigit() else f"{name} levels" if name == "all" else name
 
 
-def _named(text: str, names: Mapping[int, str]) -> str:
+def named(text: str, names: Mapping[int, str]) -> str:
     """Level keys as they are called elsewhere on the page."""
     return re.sub(r"\bl([1-4])\b", lambda found: f"level {names[int(found[1])]}", text)
 
