@@ -5,13 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import bindparam, case, func, insert, select
 from sqlalchemy.orm import Session, aliased
 
-from db import pair_filters, reviews, standings
-from db.pair_filters import NO_FILTER, QUARTERS, PairFilter, where
+from db import reviews, standings
+from db.pair_filters import QUARTERS
+from db.pair_lists import PairCounts as PairCounts
+from db.pair_lists import PairLine as PairLine
+from db.pair_lists import count as count
+from db.pair_lists import counts as counts
+from db.pair_lists import facets as facets
+from db.pair_lists import key_of as key_of
+from db.pair_lists import listed as listed
+from db.pair_lists import page as page
 from db.plans import as_plan
 from db.session import now_ms
 from db.standings import Standing
@@ -46,23 +54,6 @@ class PairDraft:
     difficulty: float | None
     n_clips: int | None
     verdicts: tuple[FilterVerdict, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PairLine:
-    """A pair in a list; `chosen` and `rejected` are the beginnings of the answers."""
-
-    id: int
-    video_id: int
-    video_name: str
-    kind: str
-    magnitude: int | None
-    difficulty: float | None
-    n_clips: int | None
-    status: str
-    version: int
-    chosen: str
-    rejected: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +111,6 @@ class PairCard:
     def input(self) -> str:
         """What the model was asked on: "captions" or "video"."""
         return str(self.from_clean.sampling.get("input", "imported"))
-
-
-@dataclass(frozen=True, slots=True)
-class PairCounts:
-    """Pairs of a filter, by status, kind and magnitude ("" for none)."""
-
-    total: int
-    status: dict[str, int]
-    kind: dict[str, int]
-    magnitude: dict[str, int]
 
 
 def create(session: Session, draft: PairDraft, job_id: int | None = None) -> int:
@@ -238,52 +219,6 @@ _SIDES = (
     .outerjoin(PlanRow, PlanRow.id == ResponseRow.plan_id)
     .where(ResponseRow.id.in_(bindparam("response_ids", expanding=True)))
 )  # fmt: skip
-
-
-def page(
-    session: Session,
-    wanted: PairFilter = NO_FILTER,
-    after: tuple[float, int] | int | None = None,
-    limit: int = 50,
-    order: Literal["id", "hardest"] = "id",
-) -> list[PairLine]:
-    """One page; the next begins after `key_of` its last line. Costs the same on the last page as on the first."""
-    p = PairRow
-    columns: tuple[Any, ...] = (
-        p.id, p.video_id, VideoRow.name, p.kind, p.magnitude, p.difficulty, p.n_clips, p.status, p.version,
-        func.substr(p.chosen, 1, 160), func.substr(p.rejected, 1, 160),
-    )  # fmt: skip
-    query = select(*columns).join(VideoRow, VideoRow.id == p.video_id).where(*where(wanted)).limit(limit)
-    if order == "id":
-        last = after[1] if isinstance(after, tuple) else after or 0
-        query = query.where(p.id > last).order_by(p.id)
-    else:
-        hard = func.coalesce(p.difficulty, -1.0)
-        if isinstance(after, tuple):
-            value, pair_id = after
-            query = query.where((hard < value) | ((hard == value) & (p.id > pair_id)))
-        query = query.order_by(hard.desc(), p.id)
-    return [PairLine(*row) for row in session.execute(query)]
-
-
-def key_of(line: PairLine) -> tuple[float, int]:
-    """Where the page after this line begins, for either order."""
-    return (-1.0 if line.difficulty is None else line.difficulty, line.id)
-
-
-def count(session: Session, wanted: PairFilter = NO_FILTER) -> int:
-    return pair_filters.count(session, wanted)
-
-
-def counts(session: Session, wanted: PairFilter = NO_FILTER) -> PairCounts:
-    p = PairRow
-    query = select(p.status, p.kind, p.magnitude, func.count()).where(*where(wanted))
-    rows = session.execute(query.group_by(p.status, p.kind, p.magnitude)).all()
-    found = PairCounts(sum(row[3] for row in rows), {}, {}, {})
-    for status, kind, magnitude, n in sorted(rows, key=lambda row: (row[0], row[1], row[2] or 0)):
-        for group, name in ((found.status, status), (found.kind, kind), (found.magnitude, str(magnitude or ""))):
-            group[name] = group.get(name, 0) + n
-    return found
 
 
 def get(session: Session, pair_id: int) -> PairCard:
