@@ -52,8 +52,8 @@ def draw(args: Namespace) -> int:
 
 
 def scan(args: Namespace) -> int:
-    folder = folders.worth_scanning(args.folder)
     thresholds = {name: float(value) for name, value in changed(Richness(), args.set).items()}
+    folder = folders.worth_scanning(args.folder)
     return _do(args, payloads.ScanPayload(str(folder), args.library, thresholds, args.processes))
 
 
@@ -166,7 +166,7 @@ def setup(args: Namespace) -> int:
 
 
 def accept(args: Namespace) -> int:
-    studio, wanted = open_studio(), _filter(args)
+    studio, wanted = open_studio(), filter_of(args)
     if args.dry_run:
         with studio.database.reading() as session:
             print(f"{pairs.count(session, wanted.with_status(wanted.status or 'pending'))} pairs would be accepted")
@@ -174,27 +174,6 @@ def accept(args: Namespace) -> int:
     with studio.database.session() as session:
         done = bulk.decide(session, studio.person, wanted, "accepted", note=args.note, token=uuid.uuid4().hex)
     print(f"{done.n} pairs accepted" if done.n else "0 pairs accepted: none is pending in this filter")
-    return DONE
-
-
-def freeze(args: Namespace) -> int:
-    studio, wanted = open_studio(), _filter(args)
-    with studio.database.session() as session:
-        version_id = datasets.freeze(
-            session,
-            studio.person,
-            args.name,
-            wanted,
-            held_out_share=args.held_out,
-            seed=args.seed,
-            thresholds=wanted.thresholds,
-            axis=wanted.axis,
-        )
-        card = datasets.get(session, version_id)
-    print(
-        f"version {card.id}: {card.name} {card.number}, {card.n_pairs} pairs of {card.n_videos} videos, "
-        f"{card.n_held_out} pairs held out, sha256 {card.content_sha256}"
-    )
     return DONE
 
 
@@ -303,7 +282,7 @@ def _newest_version(studio: Studio, config: RunConfig) -> int | None:
     return versions[0].id
 
 
-def _filter(args: Namespace) -> PairFilter:
+def filter_of(args: Namespace) -> PairFilter:
     names = ("kinds", "magnitudes", "levels", "difficulty", "search", "video_id", "model_id", "rule", "axis")
     given = {name: getattr(args, name) for name in (*names, "thresholds")}
     return PairFilter.from_query({name: value for name, value in given.items() if value is not None})

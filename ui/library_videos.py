@@ -275,9 +275,15 @@ def _bytes(n: int) -> str:
 def _pairs(line: VideoCard) -> None:
     if line.n_pairs:
         st.page_link("pages/pairs.py", label=f"{line.n_pairs:,} pairs made from it", icon=":material/table_rows:",
-                     query_params={"video_id": str(line.id)})  # fmt: skip
+                     query_params=_of_video(line))  # fmt: skip
     else:
         st.caption("No pair was made from it yet.")
+
+
+def _of_video(line: VideoCard) -> dict[str, str]:
+    """The filter of the pairs page; it leaves pairs of withdrawn videos out unless it is asked for them."""
+    gone = {"withdrawn": "too"} if line.reason == withdrawals.REASON else {}
+    return {"video_id": str(line.id)} | gone
 
 
 def _withdrawn(line: VideoCard, told: Sequence[withdrawals.Withdrawal]) -> None:

@@ -18,6 +18,9 @@ from tempo_core.timeline import Richness
 COMMANDS = (
     "draw",
     "scan",
+    "judge",
+    "relink",
+    "copies",
     "pair",
     "accept",
     "freeze",
@@ -63,6 +66,8 @@ def test_the_help_names_every_command():
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
+        (["relink", "/never/seen", "/no/such/folder"], "/no/such/folder does not exist"),
+        (["relink", "/never/seen", "/tmp"], "No video was seen in /never/seen"),
         (["scan", "/no/such/folder"], "/no/such/folder does not exist"),
         (["scan", "/tmp", "--set", "beauty=3"], "min_clips"),
         (["scan", "/tmp", "--set", "min_clips=many"], "'many' is no number"),
@@ -79,6 +84,9 @@ def test_the_help_names_every_command():
         (["jobs", "77"], "No job has the id 77"),
         (["accept", "--levels", "easy"], "easy"),
         (["freeze"], "No accepted pair"),
+        (["freeze", "--view", "mine"], "There is no saved view 'mine'"),
+        (["freeze", "--view", "mine", "--kinds", "drop"], "not both"),
+        (["freeze", "--curriculum", "gentle"], "There is no curriculum 'gentle'"),
         (["run", "1"], "is for the worker"),
     ],
 )
@@ -106,9 +114,7 @@ def test_a_job_is_followed_to_its_result_by_a_worker_that_outlives_the_command(s
 
 
 def test_a_job_that_finds_its_input_bad_is_two_with_the_reason_kept(shell, capsys):
-    folder = shell.home.root / "nothing here"
-    folder.mkdir()
-    assert main(["scan", str(folder)]) == 2
+    assert main(["copies", "--likeness", "0.2"]) == 2
     job = shell.job(1)
     assert (job.state, job.error_class) == ("failed", "bad_input")
     assert job.error in capsys.readouterr().err
