@@ -112,6 +112,14 @@ def get(session: Session, curriculum_id: int) -> CurriculumCard:
     return _card(found)
 
 
+def named(session: Session, name: str) -> CurriculumCard:
+    """A curriculum by its name or its number, as a command line says it."""
+    for card in listing(session):
+        if name in (card.name, str(card.id)):
+            return card
+    raise Unknown(f"There is no curriculum {name!r}. The Curriculum page saves them.")
+
+
 def listing(session: Session) -> list[CurriculumCard]:
     """Every saved curriculum, the newest first."""
     return [_card(row) for row in session.execute(_curricula().order_by(CurriculumRow.id.desc()))]

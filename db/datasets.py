@@ -20,7 +20,7 @@ from db.session import now_ms
 from db.splits import Draft, Preview
 from db.splits import held_out as held_out
 from db.standings import standing
-from db.tables import DatasetItemRow, DatasetVersionRow, PairRow, UserRow
+from db.tables import DatasetItemRow, DatasetVersionRow, PairRow, SavedViewRow, UserRow
 from tempo_core.errors import BadSettings, DatasetDrift, TooFew, Unknown
 
 LONGEST_NAME = 80
@@ -44,6 +44,26 @@ class DatasetCard:
     def stated(self) -> tuple[str, ...]:
         """What samples showed of pairs that were accepted unread, a sentence per stratum."""
         return tuple(str(bound["text"]) for bound in self.criteria.get("sampling", ()))
+
+
+def views(session: Session) -> dict[str, dict[str, str]]:
+    """The saved views of the pairs page that a version can be made of, each as the query of its address."""
+    v = SavedViewRow
+    rows = session.execute(select(v.name, v.query).where(v.page == "pairs").order_by(v.name))
+    return {name: {key: str(value) for key, value in query.items()} for name, query in rows}
+
+
+def of_view(session: Session, name: str) -> PairFilter:
+    """The filter of a saved view; its status does not matter, since the accepted pairs are frozen.
+
+    Raises:
+        Unknown: There is no such view, or it asks for something that is no filter.
+    """
+    found = views(session)
+    if name not in found:
+        known = f"Saved are {', '.join(found)}." if found else "None is saved yet: the Pairs page saves them."
+        raise Unknown(f"There is no saved view {name!r}. {known}")
+    return PairFilter.from_query({key: value for key, value in found[name].items() if key != "status"})
 
 
 def preview(

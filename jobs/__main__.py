@@ -143,9 +143,12 @@ def _accept(add: Commands) -> None:
 def _freeze(add: Commands) -> None:
     example = "freeze demo --held-out 0.2"
     what = "fix the accepted pairs as a dataset version"
-    made = _command(add, "freeze", "jobs.commands.freeze", what, example, job=False)
+    made = _command(add, "freeze", "jobs.freezing.freeze", what, example, job=False)
     made.add_argument("name", nargs="?", default="pairs", help="its name; versions are numbered (default: pairs)")
     made.add_argument("--held-out", type=float, default=0.2, metavar="SHARE", help="videos kept for evaluation (0.2)")
+    made.add_argument("--view", metavar="NAME", help="of a saved view of the Pairs page, instead of a filter")
+    made.add_argument("--curriculum", metavar="NAME", help="with the levels of a saved curriculum (or its number)")
+    made.add_argument("--dry-run", action="store_true", help="only say what it would hold")
     _seed(made)
     _filter(made)
 

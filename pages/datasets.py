@@ -56,7 +56,7 @@ def main() -> None:
     st.title("Datasets")
     st.caption("Frozen versions of the accepted pairs: what runs read, whatever is reviewed later.")
     with state.database().reading() as session:
-        counts, listed = pairs.counts(session), datasets.listing(session)
+        counts, listed, views = pairs.counts(session), datasets.listing(session), datasets.views(session)
     frozen = {version.id: version for version in listed}
     if not counts.status.get("accepted", 0) and not frozen:
         st.info("Nothing is accepted yet. Review some pairs, or accept a filter in bulk on the pairs page; then freeze "
@@ -66,7 +66,7 @@ def main() -> None:
     _said(frozen)
     with st.expander("New version", icon=":material/add_circle:", expanded=not frozen or "curriculum" in st.query_params
                      or "filter" in st.query_params or "view" in st.query_params):  # fmt: skip
-        freezing.panel(listed, {})
+        freezing.panel(listed, views)
     if frozen:
         _table(frozen)
         card = _choose(frozen)

@@ -25,6 +25,7 @@ from db import (
 from db.pair_filters import PairFilter
 from db.reviews import ReviewItem
 from db.sft_sets import SftDraft
+from db.tables import SavedViewRow
 from jobs.starting import pair_ref
 from tempo_core.errors import BadSettings, BadThresholds, DatasetDrift, NotAllowed, TooFew, Unknown
 from tempo_core.recipes import PRESETS
@@ -194,6 +195,17 @@ def test_a_version_keeps_where_its_settings_come_from_and_a_name_is_needed(shelf
     for name in ("", "  ", "x" * 81):
         with pytest.raises(BadSettings, match="name holds 1 to 80"):
             shelf.do(datasets.freeze, me, name)
+
+
+def test_a_saved_view_of_the_pairs_page_names_the_pairs_of_a_version(shelf, me):
+    with shelf.database.session() as session:
+        query = {"kinds": "drop,reverse", "status": "pending"}
+        for page, name in (("pairs", "short"), ("library", "other")):
+            session.add(SavedViewRow(page=page, name=name, query=query, created_by=me.id, created_ms=1))
+    assert shelf.look(datasets.views) == {"short": query}
+    assert shelf.look(datasets.of_view, "short") == PairFilter(kinds=("drop", "reverse"))
+    with pytest.raises(Unknown, match="Saved are short"):
+        shelf.look(datasets.of_view, "other")
 
 
 # ---- videos that share footage --------------------------------------------------------------------------------------
