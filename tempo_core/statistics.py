@@ -118,6 +118,27 @@ def accuracy(values: Sequence[float], groups: Sequence[Hashable], seed: int = 0)
     return cluster_bootstrap(values, groups, seed)
 
 
+def mean_of_tasks(
+    values: Sequence[ArrayLike], groups: Sequence[Sequence[Hashable]], seed: int = 0, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Mean of the tasks' means with its interval, resampling whole groups inside each task: mean, low, high.
+
+    Raises:
+        TooFew: A task with one group says nothing about how its groups differ.
+    """
+    tasks = [_by_group(*task) for task in zip(values, groups, strict=True)]
+    if not tasks or min(len(sums) for sums, _ in tasks) < 2:
+        raise TooFew("The mean of tasks needs 2 videos or more in every task.")
+    mean = float(np.mean([sums.sum() / counts.sum() for sums, counts in tasks]))
+    if mean in (0.0, 1.0):
+        n_groups = len({group for task in groups for group in task})
+        return mean, *wilson(mean * n_groups, n_groups, confidence)
+    # Tasks are drawn apart: one seed for all would make them rise and fall together.
+    drawn = [_resampled_means(*task, seed + i) for i, task in enumerate(tasks)]
+    low, high = _percentiles(np.mean(drawn, axis=0), confidence)
+    return mean, low, high
+
+
 def paired_bootstrap(
     first: ArrayLike, second: ArrayLike, groups: Sequence[Hashable], seed: int = 0, confidence: float = 0.95
 ) -> Comparison:
