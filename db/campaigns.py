@@ -15,17 +15,17 @@ from math import ceil
 from statistics import median
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from db import people, strata, verdicts, withdrawals
 from db.claims import LEASE_MS
-from db.opinion_standings import standing
+from db.opinion_standings import Given, of_campaign
 from db.pair_filters import NO_FILTER, PairFilter, where
 from db.people import Person
 from db.reviews import Counts
 from db.session import now_ms
-from db.tables import CampaignPairRow, CampaignRow, OpinionRow, PairRow, ReviewRow, UserRow
+from db.tables import CampaignPairRow, CampaignRow, PairRow, ReviewRow, UserRow
 from db.verdicts import bounds
 from tempo_core import acceptance
 from tempo_core.errors import BadSettings, TooFew, Unknown
@@ -222,16 +222,14 @@ def claim(session: Session, person: Person, campaign_id: int, n: int) -> list[tu
         return []
     if row.kind == "sample":
         strata.fill_up(session, campaign_id)
-    now, m = now_ms(), CampaignPairRow
-    wanted = _wanted(session, person, row)
-    mine = select(m.pair_id).where(m.claimed_by == person.id, m.claim_until_ms >= now, *wanted).order_by(m.ordinal)
-    held = list(session.execute(mine.limit(n)).scalars())
-    free = select(m.pair_id).where(m.claim_until_ms < now, *wanted).limit(n - len(held))
+    now = now_ms()
+    open_to_me = _open_to(session, person, row)
+    held = [m.pair_id for m in open_to_me if m.claimed_by == person.id and m.claim_until_ms >= now][:n]
+    free = [m for m in open_to_me if m.claim_until_ms < now]
     # A reader of samples may have decided a pair in the open once and taken it back: such pairs come last.
-    free = free.order_by(_decided_by(person), m.claim_until_ms, m.ordinal) if row.kind == "sample" else free.order_by(
-        m.claim_until_ms, m.ordinal
-    )  # fmt: skip
-    new = list(session.execute(free.with_for_update(skip_locked=True)).scalars()) if len(held) < n else []
+    known = _decided_here(session, person, row.id) if row.kind == "sample" else set()
+    free.sort(key=lambda m: (m.pair_id in known, m.claim_until_ms, m.ordinal))
+    new = _still_free(session, row.id, [m.pair_id for m in free][: n - len(held)], now)
     _lease(session, campaign_id, held + new, person.id, now + LEASE_MS)
     p = PairRow
     versions = dict(session.execute(select(p.id, p.version).where(p.id.in_(held + new))).tuples().all())
@@ -260,15 +258,11 @@ def progress(session: Session, campaign_id: int, person: Person) -> Counts:
     row = session.get(CampaignRow, campaign_id)
     if row is None:
         raise Unknown(f"There is no campaign {campaign_id}.")
-    m, o = CampaignPairRow, OpinionRow
-    mine = standing(o.dwell_ms).where(o.campaign_id == campaign_id, o.reviewer_id == person.id)
-    dwell = list(session.execute(mine).scalars())
-    left = 0
-    if row.closed_ms is None:
-        query = select(func.count()).select_from(m).where(*_wanted(session, person, row))
-        left = session.execute(query).scalar_one()
-    known = [ms for ms in dwell[-200:] if ms is not None]
-    return Counts(len(dwell), len(dwell) + left, median(known) / 1000 if known else 0.0)
+    given = of_campaign(session, campaign_id)
+    mine = sorted((said[person.id] for said in given.values() if person.id in said), key=lambda o: o.origin)
+    left = len(_open_to(session, person, row, given)) if row.closed_ms is None else 0
+    dwell = [opinion.dwell_ms for opinion in mine[-200:] if opinion.dwell_ms is not None]
+    return Counts(len(mine), len(mine) + left, median(dwell) / 1000 if dwell else 0.0)
 
 
 def decided_by(session: Session, person: Person, pair_id: int) -> bool:
@@ -278,45 +272,48 @@ def decided_by(session: Session, person: Person, pair_id: int) -> bool:
     return session.execute(query).first() is not None
 
 
-def _decided_by(person: Person) -> ColumnElement[bool]:
-    r = ReviewRow
-    query = select(r.id).where(
-        r.pair_id == CampaignPairRow.pair_id, r.reviewer_id == person.id, r.bulk.is_(None)
-    )  # fmt: skip
-    return query.exists()
+def _decided_here(session: Session, person: Person, campaign_id: int) -> set[int]:
+    """Pairs of a campaign that this person ever decided alone."""
+    m, r = CampaignPairRow, ReviewRow
+    mine = select(m.pair_id).join(r, r.pair_id == m.pair_id).where(m.campaign_id == campaign_id, m.drawn)
+    return set(session.execute(mine.where(r.reviewer_id == person.id, r.bulk.is_(None))).scalars())
 
 
-def _wanted(session: Session, person: Person, row: CampaignRow) -> list[Any]:
-    """Conditions on `campaign_pair`: what this person may be asked about."""
-    m, o = CampaignPairRow, OpinionRow
-    here = standing(o.id).where(o.campaign_id == m.campaign_id, o.pair_id == m.pair_id)
-    given = here.with_only_columns(func.count()).correlate(m).scalar_subquery()
-    found: list[Any] = [
-        m.campaign_id == row.id,
-        m.drawn,
-        given < readers(row.settings),
-        ~here.where(o.reviewer_id == person.id).correlate(m).exists(),
-        m.pair_id.not_in(verdicts.withdrawn_pairs()),
-    ]
-    if row.kind == "sample":
-        ended = [s.id for s in verdicts.states(session, row.id) if s.ended]
-        found += [m.stratum_id.not_in(ended)] if ended else []
+def _open_to(session: Session, person: Person, row: CampaignRow, given: Given | None = None) -> list[Any]:
+    """The rows of `campaign_pair` that this person may be asked about, in drawn order."""
+    m, wanted = CampaignPairRow, readers(row.settings)
+    given = of_campaign(session, row.id) if given is None else given
+    out = verdicts.withdrawn_in(session, row.id)
+    columns: tuple[Any, ...] = (m.pair_id, m.stratum_id, m.ordinal, m.claimed_by, m.claim_until_ms)
+    drawn = session.execute(select(*columns).where(m.campaign_id == row.id, m.drawn).order_by(m.ordinal)).all()
+    if row.kind == "second":
+        ended, out = set[int](), out | _decided_here(session, person, row.id)
     else:
-        found.append(~_decided_by(person))
-    return found
+        read = verdicts.counted(((asked[0], asked[1]) for asked in drawn), given, out)
+        ended = verdicts.ended(session, row.id, read)
+    out |= {pair_id for pair_id, said in given.items() if len(said) >= wanted or person.id in said}
+    return [asked for asked in drawn if asked[0] not in out and asked[1] not in ended]
+
+
+def _still_free(session: Session, campaign_id: int, pair_ids: list[int], now: int) -> list[int]:
+    """In the order given. On Postgres others may have taken some; SQLite has one writer."""
+    m = CampaignPairRow
+    query = select(m.pair_id).where(m.campaign_id == campaign_id, m.pair_id.in_(pair_ids), m.claim_until_ms < now)
+    free = set(session.execute(query.with_for_update(skip_locked=True)).scalars())
+    return [pair_id for pair_id in pair_ids if pair_id in free]
 
 
 def _size(session: Session, row: CampaignRow) -> tuple[int, int]:
     """Opinions asked for and given. A stratum that failed early asks for no more than it has."""
-    found = verdicts.states(session, row.id)
+    given = of_campaign(session, row.id)
+    found = verdicts.states(session, row.id, given)
     if found:
         done = sum(s.n_read for s in found)
         return done + sum(s.n_sample - s.n_read for s in found if not s.ended), done
-    m, o = CampaignPairRow, OpinionRow
-    n = select(func.count()).where(m.campaign_id == row.id, m.drawn, m.pair_id.not_in(verdicts.withdrawn_pairs()))
-    asked = session.execute(n).scalar_one() * readers(row.settings)
-    given = standing(func.count()).where(o.campaign_id == row.id, o.pair_id.not_in(verdicts.withdrawn_pairs()))
-    return asked, session.execute(given).scalar_one()
+    m, out = CampaignPairRow, verdicts.withdrawn_in(session, row.id)
+    drawn = session.execute(select(m.pair_id).where(m.campaign_id == row.id, m.drawn)).scalars()
+    asked = [pair_id for pair_id in drawn if pair_id not in out]
+    return len(asked) * readers(row.settings), sum(len(given.get(pair_id, ())) for pair_id in asked)
 
 
 def _lease(session: Session, campaign_id: int, pair_ids: list[int], person_id: int, until: int) -> None:

@@ -190,6 +190,8 @@ def fill_up(session: Session, campaign_id: int) -> None:
     """Where a drawn pair's video was withdrawn, draw the next of the frozen order, which is still a random one."""
     m, gone = CampaignPairRow, verdicts.withdrawn_pairs()
     here = update(m).where(m.campaign_id == campaign_id)
+    if not verdicts.withdrawn_in(session, campaign_id):
+        return
     lost = select(m.stratum_id, m.pair_id).where(m.campaign_id == campaign_id, m.drawn, m.pair_id.in_(gone))
     for stratum_id, pair_id in session.execute(lost).tuples().all():
         session.execute(here.where(m.pair_id == pair_id).values(drawn=False), execution_options=QUIETLY)

@@ -6,17 +6,17 @@ either way counts as bad.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Literal
 
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from db import withdrawals
-from db.opinion_standings import standing
-from db.tables import CampaignPairRow, CampaignRow, ModelRow, OpinionRow, PairRow, ReviewRow, StratumRow
+from db.opinion_standings import Given, of_campaign
+from db.tables import CampaignPairRow, CampaignRow, ModelRow, PairRow, ReviewRow, StratumRow
 from tempo_core import acceptance
 from tempo_core.acceptance import Bound
 
@@ -55,11 +55,11 @@ class StratumState:
         return self.n_read >= self.n_sample or self.verdict == "refused" or self.bulk is not None
 
 
-def states(session: Session, campaign_id: int) -> list[StratumState]:
+def states(session: Session, campaign_id: int, given: Given | None = None) -> list[StratumState]:
     """Every stratum of a campaign, with verdicts as far as there are any."""
     query = select(StratumRow, ModelRow.name).join(ModelRow, ModelRow.id == StratumRow.model_id)
     rows = session.execute(query.where(StratumRow.campaign_id == campaign_id).order_by(StratumRow.id)).all()
-    read, gone = counts(session, campaign_id), _gone(session, campaign_id)
+    read, gone = counts(session, campaign_id, given), _gone(session, campaign_id)
     found = [_counted(row, name, read.get(row.id, (0, 0)), gone.get(row.id, 0)) for row, name in rows]
     sampled = [c for c in found if c.row.n_sample < c.row.n_pairs]
     passed = {c.row.id: c.p == 0.0 for c in found}
@@ -123,26 +123,52 @@ def _verdict(c: _Counted, passed: bool, being_read: bool) -> Verdict:
     return "waiting" if being_read and c.row.n_sample < c.row.n_pairs else "refused"
 
 
-def counts(session: Session, campaign_id: int) -> dict[int, tuple[int, int]]:
+def counts(session: Session, campaign_id: int, given: Given | None = None) -> dict[int, tuple[int, int]]:
     """(pairs read, bad among them) of each stratum, as of now; a pair that could not be called counts as bad."""
-    m, o = CampaignPairRow, OpinionRow
-    bad = func.sum(case((o.verdict == "good", 0), else_=1))
-    here = (m.campaign_id == o.campaign_id) & (m.pair_id == o.pair_id)
-    query = standing(m.stratum_id, func.count(), bad).join(m, here).where(o.campaign_id == campaign_id, m.drawn)
-    query = query.where(m.pair_id.not_in(withdrawn_pairs())).group_by(m.stratum_id)
-    return {i: (n, bad) for i, n, bad in session.execute(query)}
+    given = of_campaign(session, campaign_id) if given is None else given
+    m, gone = CampaignPairRow, withdrawn_in(session, campaign_id)
+    query = select(m.pair_id, m.stratum_id).where(m.campaign_id == campaign_id, m.drawn, m.stratum_id.is_not(None))
+    return counted(session.execute(query).tuples(), given, gone)
+
+
+def counted(drawn: Iterable[tuple[int, int | None]], given: Given, gone: Container[int]) -> dict[int, tuple[int, int]]:
+    """As `counts`, of (pair, stratum) rows that are at hand."""
+    found: dict[int, tuple[int, int]] = {}
+    for pair_id, stratum_id in drawn:
+        said = given.get(pair_id)
+        if said and stratum_id is not None and pair_id not in gone:
+            n, bad = found.get(stratum_id, (0, 0))
+            found[stratum_id] = n + 1, bad + any(opinion.verdict != "good" for opinion in said.values())
+    return found
+
+
+def ended(session: Session, campaign_id: int, read: Mapping[int, tuple[int, int]]) -> set[int]:
+    """Strata of which nothing more is to be read: more bad ones than can pass, or decided."""
+    s = StratumRow
+    rows = session.execute(select(s.id, s.max_bad, s.bulk).where(s.campaign_id == campaign_id))
+    return {i for i, max_bad, bulk in rows if bulk is not None or read.get(i, (0, 0))[1] > max_bad}
 
 
 def withdrawn_pairs() -> Select[int]:
     return select(PairRow.id).where(PairRow.video_id.in_(withdrawals.withdrawn_ids()))
 
 
+def withdrawn_in(session: Session, campaign_id: int) -> set[int]:
+    """Pairs of a campaign whose video was withdrawn after they were drawn."""
+    m = CampaignPairRow
+    if session.execute(withdrawals.withdrawn_ids().limit(1)).first() is None:
+        return set()
+    query = select(m.pair_id).where(m.campaign_id == campaign_id, m.pair_id.in_(withdrawn_pairs()))
+    return set(session.execute(query).scalars())
+
+
 def _gone(session: Session, campaign_id: int) -> dict[int, int]:
     """Pairs of each stratum whose video was withdrawn after it was drawn."""
-    m = CampaignPairRow
-    query = select(m.stratum_id, func.count()).where(m.campaign_id == campaign_id)
-    gone = query.where(m.pair_id.in_(withdrawn_pairs())).group_by(m.stratum_id)
-    return {i: n for i, n in session.execute(gone).tuples() if i is not None}
+    m, gone = CampaignPairRow, withdrawn_in(session, campaign_id)
+    if not gone:
+        return {}
+    query = select(m.stratum_id, func.count()).where(m.campaign_id == campaign_id, m.pair_id.in_(withdrawn_pairs()))
+    return {i: n for i, n in session.execute(query.group_by(m.stratum_id)).tuples() if i is not None}
 
 
 # ---- what a data set says of pairs that nobody read ------------------------------------------------------------------

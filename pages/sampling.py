@@ -19,6 +19,9 @@ VERDICTS = {
     "refused": "✗ refused",
 }
 DONE = {"accepted": "rest accepted", "rejected": "rest rejected", "read": "read ones decided"}
+ASKED = "settle_asked"
+"""Session key of the stratum and the decision that a dialog asks about."""
+
 REST = {"accepted": "Accept the rest", "rejected": "Reject the rest", "read": "Decide only what was read"}
 
 
@@ -117,12 +120,18 @@ def _acts(s: StratumState, why: str | None) -> None:
             first = rest == ("accepted" if s.verdict == "accepted" else "rejected")
             if st.button(said, key=f"{rest}_{s.id}", type="primary" if first else "secondary",
                          disabled=why is not None, help=escaped(why or "")):  # fmt: skip
-                _confirm(s, rest, n_rest)
+                st.session_state[ASKED] = (s.id, rest)
+    if (asked := st.session_state.get(ASKED)) and asked[0] == s.id:
+        _confirm(s, asked[1], n_rest)
     if s.verdict == "refused":
         st.caption("Its sample holds more bad pairs than allowed, so the rest cannot be accepted unread.")
 
 
-@st.dialog("Decide this stratum")
+def _put_away() -> None:
+    st.session_state.pop(ASKED, None)
+
+
+@st.dialog("Decide this stratum", on_dismiss=_put_away)
 def _confirm(s: StratumState, rest: settling.Rest, n_rest: int) -> None:
     st.text(words(s.kind, s.level, s.model))
     if rest == "read":
@@ -140,6 +149,7 @@ def _confirm(s: StratumState, rest: settling.Rest, n_rest: int) -> None:
             with state.database().session() as session:
                 done = settling.settle(session, state.person(), s.id, rest)
             forget()
+            _put_away()
             held = f"; {done.n_held:,} that somebody looks at now stay pending" if done.n_held else ""
             st.toast(f"{done.n_read:,} read and {done.n_rest:,} unread pairs decided{held}.", icon=":material/check:")
             st.rerun()
