@@ -16,11 +16,12 @@ from tempo_core.acceptance import Plan
 from tempo_core.errors import TempoError
 from ui import state
 from ui.acting import telling
-from ui.facets import KINDS, LEVELS
 from ui.palette import level_word, palette
 from ui.sampling_charts import characteristic
 from ui.text import escaped
 
+KINDS = ("drop", "shuffle", "reverse")
+LEVELS = (1, 2, 3, 4)
 CONFIDENCES = (0.9, 0.95, 0.99)
 AUTOMATIC = "as many as needed"
 ALLOWED = (AUTOMATIC, "0", "1", "2", "3", "5", "8", "12")

@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from db import agreement, campaigns
+from db import agreement, campaigns, people
 from db.agreement import Compared
 from db.campaigns import CampaignCard
-from db.pair_filters import PairFilter
+from db.pair_filters import NO_FILTER, PairFilter
 from tempo_core.agreement import Agreement
 from ui import state, tables, when
 from ui.acting import telling
+from ui.palette import level_word
+from ui.sampling_plan import KINDS, LEVELS
 from ui.text import escaped
 
 QUEUE = 100
@@ -122,15 +124,34 @@ def _ask(n_decided: int, *, expanded: bool) -> None:
             st.caption("Nothing was decided one by one yet. Review some pairs first.")
             st.page_link("pages/review.py", label="Open Review", icon=":material/arrow_forward:")
             return
-        st.caption(f"{n_decided:,} pairs were decided one by one. A random part of them is served to others than their "
-                   "first reviewer, without any earlier verdict.")  # fmt: skip
+        st.caption(
+            "A random part of the pairs that were decided one by one is served to others than their first reviewer, "
+            "without any earlier verdict."
+        )
+        _alone()
+        one, two = st.columns(2)
+        kinds = one.multiselect("Kinds", KINDS, placeholder="all", key="second_kinds")
+        levels = two.multiselect("Levels", LEVELS, placeholder="all", key="second_levels",
+                                 format_func=lambda n: f"{n:d} {level_word(n)}")  # fmt: skip
+        wanted = PairFilter(kinds=tuple(kinds), levels=tuple(levels))
+        with state.database().reading() as session:
+            there = len(campaigns.decided(session, wanted)) if wanted != NO_FILTER else n_decided
         left, middle, right = st.columns(3)
         name = left.text_input("Name", f"Second look {datetime.now(UTC):%Y-%m-%d %H:%M}", key="second_name")
-        n = middle.number_input("How many pairs", 1, n_decided, min(n_decided, max(1, n_decided // 10)), key="second_n")
-        people = right.number_input("People per pair", 1, 5, 1, key="second_readers")
+        n = middle.number_input(f"How many of {there:,} pairs", 1, max(1, there), max(1, there // 10), key="second_n")
+        readers = right.number_input("People per pair", 1, 5, 1, key="second_readers")
         if st.button("Ask", type="primary", key="second_ask", disabled=why is not None, help=escaped(why or "")):
             with telling():
                 with state.database().session() as session:
-                    campaigns.second(session, state.person(), name, n=int(n), readers=int(people))
+                    campaigns.second(session, state.person(), name, wanted, n=int(n), readers=int(readers))
                 st.session_state.pop("second_name", None)
                 st.rerun()
+
+
+def _alone() -> None:
+    """A second opinion needs a second person."""
+    with state.database().reading() as session:
+        able = [p for p in people.listing(session) if p.active and p.role != "viewer"]
+    if len(able) < 2:
+        st.info("Only one person reviews here, who decided these pairs: nobody could answer yet. See the People tab.",
+                icon=":material/person_add:")  # fmt: skip
