@@ -61,18 +61,18 @@ def _levels(axis: str, cuts: Cuts, wanted: PairFilter) -> list[PairRef]:
     """Histogram by kind, what each level holds, and what to know of it; the pairs themselves."""
     with state.database().reading() as session:
         refs = difficulties.refs(session, cuts, axis, wanted)
-        per_level = difficulties.per_level(session, cuts, axis, wanted)
         bins = difficulties.histogram(session, BINS, wanted)
         raw = difficulties.raw_thresholds(session, cuts)
-    colours, names = palette(st.context.theme.type), charts.level_names(axis)
+    colours, names, counts = palette(st.context.theme.type), charts.level_names(axis), level_counts(refs)
     if axis == "paper":
+        kinds = sorted({pair.kind for pair in refs})
+        per_level = {kind: [count.kinds.get(kind, 0) for count in counts if count.level] for kind in kinds}
         st.plotly_chart(charts.by_level(per_level, names, colours), key="by_level")
     else:
         figures = charts.histogram(bins, raw, colours)
         with st.container(key="level_histograms"):
             for column, (kind, figure) in zip(st.columns(max(1, len(figures))), figures.items(), strict=False):
                 column.plotly_chart(figure, key=f"hist_{kind}")
-    counts = level_counts(refs)
     st.dataframe(_table(counts, names), hide_index=True)
     training_order.tell(level_warnings(counts), names)
     training_order.length_table(refs, names)

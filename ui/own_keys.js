@@ -36,6 +36,7 @@ class Keys {
         const field = make("input", "key");
         field.readOnly = true;
         field.autocomplete = "off";
+        field.setAttribute("aria-label", words);
         field.addEventListener("keydown", (event) => this.pressed(event, act, field));
         const was = make("span", "usual", usual);
         row.append(make("span", "words", words), was, field);
