@@ -118,7 +118,7 @@ def main() -> None:
         what_a_pair_is("teach")
         st.divider()
     for (page, title, what), (count, done) in zip(STAGES, _counts(now), strict=True):
-        mark, name, stands, about = st.columns([0.4, 2, 5, 5], vertical_alignment="center")
+        mark, name, stands, about = st.columns([0.4, 2.6, 5, 5], vertical_alignment="center")
         mark.markdown(":green[:material/check_circle:]" if done else ":gray[:material/radio_button_unchecked:]")
         name.page_link(page, label=title)
         stands.text(count)

@@ -46,7 +46,8 @@ def differing(richness: Richness) -> dict[str, float]:
 
 @st.fragment
 def _live(now: Richness, word: str) -> None:
-    left, right = st.columns([5, 6], gap="large")
+    with st.container(key="rule_top"):
+        left, right = st.columns([5, 6], gap="large")
     with right:
         asked = _sliders(now)
     with telling():
@@ -63,8 +64,9 @@ def _live(now: Richness, word: str) -> None:
         alike = _neighbours(str(state.home().root), word)
         if len(alike):
             figures.append(rule_charts.neighbours(alike, asked.likeness, colours))
-        for column, figure, name in zip(st.columns(len(figures)), figures, "abcde", strict=False):
-            column.plotly_chart(figure, key=f"rule_{name}", config={"displayModeBar": False})
+        with st.container(key="rule_charts"):
+            for column, figure, name in zip(st.columns(len(figures)), figures, "abcde", strict=False):
+                column.plotly_chart(figure, key=f"rule_{name}", config={"displayModeBar": False})
         st.caption("Grey and hatched: falls at this limit. A video needs to pass every rule; it falls at the first.")
 
 

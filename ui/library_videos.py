@@ -194,13 +194,14 @@ def card(video_id: int) -> None:
             file, told = videos.details(session, video_id), withdrawals.history(session, video_id)
             size = line.width, line.height
         st.divider()
-        left, right = st.columns([3, 2], gap="large")
+        with st.container(key="video_card"):
+            left, right = st.columns([3, 2], gap="large")
         with left:
             st.subheader(escaped(line.name))
             _verdict(line)
             usable = line.status == "ok" and any(path.is_file() for path in file.places)
             watch(video_id, stored, f"watch{video_id}", usable=usable,
-                  told="" if usable else "There is no file to play.")  # fmt: skip
+                  told="" if usable else "Only a usable video whose file is there is played.")  # fmt: skip
             if stored is not None:
                 _clips(stored)
         with right:
@@ -255,7 +256,8 @@ def _file(file: VideoDetails, size: tuple[int | None, int | None], line: VideoCa
         ("player", "" if file.playable is None else "plays as it is" if file.playable else "plays a copy"),
         ("sha256", (line.sha256 or "")[:16]),
     ]
-    st.code("\n".join(f"{name:8} {value}" for name, value in facts if value), language=None)
+    if any(value for _, value in facts):
+        st.code("\n".join(f"{name:8} {value}" for name, value in facts if value), language=None, wrap_lines=True)
     for path in file.places:
         st.code(str(path), language=None, wrap_lines=True)
         if not path.is_file():
