@@ -24,6 +24,8 @@ from db.tables import DatasetItemRow, DatasetVersionRow, PairRow, SavedViewRow, 
 from tempo_core.errors import BadSettings, DatasetDrift, TooFew, Unknown
 
 LONGEST_NAME = 80
+NO_PART_OF_A_FILTER = ("status", "order", "pair", "after", "before", "show", "view")
+"""Of an address of the pairs page: how its pairs are listed, not which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,16 @@ def of_view(session: Session, name: str) -> PairFilter:
     if name not in found:
         known = f"Saved are {', '.join(found)}." if found else "None is saved yet: the Pairs page saves them."
         raise Unknown(f"There is no saved view {name!r}. {known}")
-    return PairFilter.from_query({key: value for key, value in found[name].items() if key != "status"})
+    return filter_of(found[name])
+
+
+def filter_of(query: Mapping[str, str]) -> PairFilter:
+    """The filter in an address of the pairs page, without the status: the accepted pairs are frozen.
+
+    Raises:
+        Unknown: It asks for something that is no filter.
+    """
+    return PairFilter.from_query({key: value for key, value in query.items() if key not in NO_PART_OF_A_FILTER})
 
 
 def preview(

@@ -130,11 +130,13 @@ def main() -> None:
         st.info("No pairs yet. Make some on the pairs page.", icon=":material/stairs_2:")
         st.page_link("pages/pairs.py", label="Open Pairs", icon=":material/arrow_forward:")
         return
-    which = st.segmented_control("Show", list(WHICH), default="accepted", required=True, format_func=WHICH.__getitem__,
-                                 key="of")  # fmt: skip
+    left, right = st.columns(2, gap="large")
+    which = left.segmented_control("Show", list(WHICH), default="accepted", required=True,
+                                   format_func=WHICH.__getitem__, key="of")  # fmt: skip
     wanted = PairFilter(status="accepted") if which == "accepted" else PairFilter()
     with telling():
-        loaded = curricula.pick()
+        with right:
+            loaded = curricula.pick()
         axis, cuts = _thresholds()
         curricula.bar(axis, cuts, loaded)
         refs: list[PairRef] = []

@@ -82,7 +82,8 @@ def histogram(
                 hovertemplate="difficulty %{x:.2f}: %{y} pairs<extra></extra>",
             )
         _cut_lines(figure, cuts.get(kind, ()), palette)
-        figure.update_layout(LAYOUT, title_text=kind, barmode="stack", height=250, xaxis_range=[0, 1], showlegend=False)
+        figure.update_layout(LAYOUT, title_text=kind, barmode="stack", height=270, xaxis_range=[0, 1], showlegend=False)
+        figure.update_layout(margin_t=58, title_y=0.98, title_yanchor="top")
         figure.update_xaxes(title="difficulty, 1 = hard", title_standoff=4)
         figures[kind] = figure
     return figures

@@ -23,6 +23,8 @@ from ui.palette import palette
 from ui.text import escaped
 
 MOST_COMPARED = 3
+NONE = 0
+"""Where no saved curriculum is loaded; a choice of None would be shown as no choice."""
 CUT_KEYS = ("cut2", "cut3", "cut4")
 Cuts = tuple[float, float, float]
 
@@ -61,14 +63,14 @@ def pick() -> CurriculumCard | None:
         # A slider that the address names was moved after loading: it stays.
         _load(saved[asked], keep=tuple(st.query_params))
     if st.session_state.get("curriculum") not in saved:
-        st.session_state["curriculum"] = None
+        st.session_state["curriculum"] = NONE
     if not saved:
         return None
     chosen = st.selectbox(
-        "Saved curriculum", [None, *saved], key="curriculum", on_change=_picked, args=(saved,), width=420,
-        format_func=lambda number: "none: the sliders as they are" if number is None else saved[number].name,
+        "Saved curriculum", [NONE, *saved], key="curriculum", on_change=_picked, args=(saved,), width=420,
+        format_func=lambda number: "none: the sliders as they are" if number == NONE else saved[number].name,
     )  # fmt: skip
-    if chosen is None:
+    if chosen == NONE:
         st.query_params.pop("curriculum", None)
         return None
     st.query_params["curriculum"] = str(chosen)
@@ -77,7 +79,7 @@ def pick() -> CurriculumCard | None:
 
 def _picked(saved: dict[int, CurriculumCard]) -> None:
     number = st.session_state["curriculum"]
-    if number is not None:
+    if number != NONE:
         _load(saved[number])
 
 

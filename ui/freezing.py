@@ -69,17 +69,17 @@ def panel(frozen: list[DatasetCard], views: Mapping[str, Mapping[str, str]]) -> 
 
 def _pairs(place: Any, views: Mapping[str, Mapping[str, str]]) -> tuple[PairFilter, str | None]:
     """Which pairs: the accepted ones of a saved view or of the filter that the Pairs page shows."""
-    asked = dict(parse_qsl(st.query_params.get("filter", "") or str(st.session_state.get("facets_of", ""))))
+    asked = dict(parse_qsl(st.query_params.get("filter", "")))
     options = [ALL, *([OF_PAGE] if asked else []), *views]
     start = st.query_params.get("view", "")
-    first = start if start in views else OF_PAGE if st.query_params.get("filter") and asked else ALL
+    first = start if start in views else OF_PAGE if asked else ALL
     chosen = place.selectbox("Pairs", options, options.index(first), key="freeze_pairs",
                              help="Of these the accepted ones are frozen. Save a view on the Pairs page.")  # fmt: skip
     if chosen == ALL:
         return PairFilter(), None
     query = asked if chosen == OF_PAGE else dict(views[chosen])
     try:
-        wanted = PairFilter.from_query({name: value for name, value in query.items() if name != "status"})
+        wanted = datasets.filter_of(query)
     except TempoError as error:
         st.warning(escaped(f"{error} Every accepted pair is taken instead."), icon=":material/warning:")
         return PairFilter(), None

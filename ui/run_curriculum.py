@@ -20,6 +20,7 @@ from tempo_core.recipes import PRESETS, RunConfig
 from ui import curricula as curriculum_words
 from ui import state
 from ui.acting import asked_id
+from ui.curricula import NONE
 from ui.text import escaped
 
 WISH, PICKED = "run_wish", "run_curriculum"
@@ -37,7 +38,7 @@ def wish() -> tuple[str, RunConfig] | None:
         asked = asked_id("curriculum")
         if asked is not None and asked not in saved:
             st.warning(f"There is no curriculum {asked:d}.", icon=":material/warning:")
-        st.session_state[PICKED] = asked if asked in saved else None
+        st.session_state[PICKED] = asked if asked in saved else NONE
     card = saved.get(st.session_state[PICKED])
     if card is None:
         return None
@@ -54,8 +55,8 @@ def pick() -> None:
         return
     saved = _saved()
     if saved:
-        st.selectbox("Curriculum", [None, *saved], key=PICKED, on_change=_to_address, width=420,
-                     format_func=lambda number: "none" if number is None else saved[number].name,
+        st.selectbox("Curriculum", [NONE, *saved], key=PICKED, on_change=_to_address, width=420,
+                     format_func=lambda number: "none" if number == NONE else saved[number].name,
                      help="Fills the order of levels.")  # fmt: skip
 
 
@@ -65,7 +66,7 @@ def forget() -> None:
 
 def _to_address() -> None:
     number = st.session_state[PICKED]
-    if number is None:
+    if number == NONE:
         st.query_params.pop("curriculum", None)
     else:
         st.query_params["curriculum"] = str(number)
@@ -75,7 +76,7 @@ def told(config: RunConfig, version: DatasetCard) -> None:
     """Which saved curriculum the run will follow, and what is missing where it does not follow the picked one."""
     with state.database().reading() as session:
         follows = curricula.of_version(session, version.criteria, config.difficulty, config.pacing)
-    picked = None if WISH in st.session_state else _saved().get(st.session_state.get(PICKED))
+    picked = None if WISH in st.session_state else _saved().get(st.session_state.get(PICKED, NONE))
     if follows is not None:
         st.caption(f"The run follows the curriculum {escaped(follows.name)}.")
     if picked is None or (follows is not None and follows.id == picked.id):
@@ -94,6 +95,6 @@ def told(config: RunConfig, version: DatasetCard) -> None:
                      query_params={"curriculum": str(picked.id)})  # fmt: skip
 
 
-def _saved() -> dict[int | None, CurriculumCard]:
+def _saved() -> dict[int, CurriculumCard]:
     with state.database().reading() as session:
         return {card.id: card for card in curricula.listing(session)}

@@ -110,6 +110,7 @@ def _difference(found: Difference) -> None:
         return
     if len(rows) > MOST_ROWS:
         st.caption(f"The first {MOST_ROWS:,} of {len(rows):,} pairs:")
+    rows = [{name: value for name, value in row.items() if any(other[name] for other in rows)} for row in rows]
     link = st.column_config.LinkColumn("pair", display_text=r"pair=(\d+)", width="small")
     st.dataframe(rows[:MOST_ROWS], hide_index=True, column_config={"pair": link})
 

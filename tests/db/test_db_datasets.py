@@ -199,7 +199,7 @@ def test_a_version_keeps_where_its_settings_come_from_and_a_name_is_needed(shelf
 
 def test_a_saved_view_of_the_pairs_page_names_the_pairs_of_a_version(shelf, me):
     with shelf.database.session() as session:
-        query = {"kinds": "drop,reverse", "status": "pending"}
+        query = {"kinds": "drop,reverse", "order": "hardest", "status": "pending"}
         for page, name in (("pairs", "short"), ("library", "other")):
             session.add(SavedViewRow(page=page, name=name, query=query, created_by=me.id, created_ms=1))
     assert shelf.look(datasets.views) == {"short": query}
