@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
-from db import bulk, people, reviews, verdicts
+from db import bulk, people, reviews, strata, verdicts
 from db.opinion_standings import standing
 from db.people import Person
 from db.reviews import ReviewItem, Saved
@@ -52,13 +52,16 @@ def settle(session: Session, person: Person, stratum_id: int, rest: Rest) -> Set
         NoVerdict: Its sample is not complete, or it failed and the rest was to be accepted, or it is decided already.
     """
     people.require(person, "admin")
+    strata.fill_up(session, _row(session, stratum_id).campaign_id)
     state = _state(session, stratum_id)
     _check(state, rest)
     token = f"{rest}:{stratum_id}:{secrets.token_hex(6)}"
     n_read = _decide_read(session, state)
     n_decided = 0 if rest == "read" else _decide_rest(session, person, state, rest, token)
     n_held = 0 if rest == "read" else n_rest(session, stratum_id)
-    row = session.get_one(StratumRow, stratum_id)
+    row = _row(session, stratum_id)
+    # What is said from here on is about the stratum as it was decided; videos withdrawn later do not change it.
+    row.n_pairs, row.n_sample = state.n_pairs, state.n_sample
     row.bulk, row.bound = token, state.bound.share if state.bound is not None and rest == "accepted" else None
     session.flush()
     _close_if_done(session, state.campaign_id)
@@ -73,7 +76,8 @@ def undo(session: Session, person: Person, stratum_id: int) -> int:
         raise NoVerdict("Nothing was decided about the rest of this stratum, so there is nothing to take back.")
     some = select(ReviewRow.id).where(ReviewRow.bulk == state.bulk).limit(1)
     n = bulk.undo(session, person, state.bulk).n if session.execute(some).first() is not None else 0
-    row = session.get_one(StratumRow, stratum_id)
+    m, row = CampaignPairRow, _row(session, stratum_id)
+    row.n_pairs = session.execute(select(func.count()).where(m.stratum_id == stratum_id)).scalar_one()
     row.bulk = row.bound = None
     session.flush()
     return n
@@ -84,10 +88,15 @@ def n_rest(session: Session, stratum_id: int) -> int:
     return int(session.execute(_pending(stratum_id).with_only_columns(func.count())).scalar_one())
 
 
-def _state(session: Session, stratum_id: int) -> StratumState:
+def _row(session: Session, stratum_id: int) -> StratumRow:
     row = session.get(StratumRow, stratum_id)
     if row is None:
         raise Unknown(f"There is no stratum {stratum_id}.")
+    return row
+
+
+def _state(session: Session, stratum_id: int) -> StratumState:
+    row = _row(session, stratum_id)
     return next(s for s in verdicts.states(session, row.campaign_id) if s.id == stratum_id)
 
 

@@ -154,21 +154,24 @@ def withdrawn_pairs() -> Select[int]:
 
 
 def withdrawn_in(session: Session, campaign_id: int) -> set[int]:
-    """Pairs of a campaign whose video was withdrawn after they were drawn."""
-    m = CampaignPairRow
+    """Pairs of a campaign whose video was withdrawn after they were drawn; what was decided before stays as it was."""
+    m, s = CampaignPairRow, StratumRow
     if session.execute(withdrawals.withdrawn_ids().limit(1)).first() is None:
         return set()
-    query = select(m.pair_id).where(m.campaign_id == campaign_id, m.pair_id.in_(withdrawn_pairs()))
-    return set(session.execute(query).scalars())
+    query = select(m.pair_id).outerjoin(s, s.id == m.stratum_id).where(m.campaign_id == campaign_id, s.bulk.is_(None))
+    return set(session.execute(query.where(m.pair_id.in_(withdrawn_pairs()))).scalars())
 
 
 def _gone(session: Session, campaign_id: int) -> dict[int, int]:
-    """Pairs of each stratum whose video was withdrawn after it was drawn."""
+    """How many such pairs each stratum has."""
     m, gone = CampaignPairRow, withdrawn_in(session, campaign_id)
-    if not gone:
-        return {}
-    query = select(m.stratum_id, func.count()).where(m.campaign_id == campaign_id, m.pair_id.in_(withdrawn_pairs()))
-    return {i: n for i, n in session.execute(query.group_by(m.stratum_id)).tuples() if i is not None}
+    found: dict[int, int] = {}
+    if gone:
+        query = select(m.pair_id, m.stratum_id).where(m.campaign_id == campaign_id, m.pair_id.in_(withdrawn_pairs()))
+        for pair_id, stratum_id in session.execute(query).tuples():
+            if pair_id in gone and stratum_id is not None:
+                found[stratum_id] = found.get(stratum_id, 0) + 1
+    return found
 
 
 # ---- what a data set says of pairs that nobody read ------------------------------------------------------------------
@@ -197,7 +200,7 @@ def _bound(session: Session, stratum_id: int, n_here: int) -> dict[str, Any]:
     state = next(s for s in states(session, row.campaign_id) if s.id == stratum_id)
     share, bad = row.bound or 0.0, state.bad or 0
     words = named(row.kind, row.level, state.model)
-    unread_bad = max(0, round(share * state.n_pairs) - bad)
+    unread_bad = max(0, round(share * row.n_pairs) - bad)
     again = bool(campaign.settings.get("again"))
     text = f"{words}: {bound_text(share, row.confidence, state.n_read, state.n_pairs)}"
     return {

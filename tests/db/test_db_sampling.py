@@ -268,6 +268,12 @@ def test_a_withdrawn_video_leaves_the_stratum_and_the_next_pairs_are_drawn(shelf
     assert state.bound == acceptance.bound(32, n_sample, 0, 0.9)
     shelf.do(settling.settle, me, state.id, "accepted")
     assert set(statuses(shelf, of_a)) == {"pending"}
+    told = shelf.look(campaigns.bounds, list(range(1, 41)))
+    shelf.do(withdrawals.withdraw, me, shelf.ids["b"], "no licence")
+    assert shelf.look(campaigns.bounds, list(range(1, 41))) == told
+    assert (told[0]["n_pairs"], told[0]["n_read"]) == (32, n_sample)
+    shelf.do(settling.undo, me, state.id)
+    assert only(shelf, campaign).n_pairs == 24
 
 
 def test_only_an_admin_draws_and_decides(shelf, bob, campaign):
