@@ -192,7 +192,8 @@ class Desk extends DeskView {
   }
 
   // What the server has not shown yet stands in the thread already.
-  _withOwn(id, comments = []) {
+  _withOwn(id, known) {
+    const comments = known || []; // a second opinion is given none
     const mine = (this.own || []).filter((said) => said.pair === id && !comments.some(([, text, at]) => text === said.line[1] && at >= said.line[2] - 60000));
     return [...comments, ...mine.map((said) => said.line)];
   }

@@ -54,8 +54,7 @@ class FrameStrip {
     video.muted = true;
     video.src = pair.url;
     for (const frame of frames.sort((one, other) => one - other)) {
-      video.currentTime = pair.edit.middle(frame);
-      await new Promise((done) => { const end = () => { clearTimeout(late); done(); }, late = setTimeout(done, 1500); video.addEventListener('seeked', end, { once: true }); });
+      await reached(video, pair.edit.middle(frame), pair.edit.frameLength);
       if (this.video !== video) return;
       if (video.readyState < 2) continue;
       for (const cell of this.cells.filter((x) => Number(x.dataset.frame) === frame)) cell.firstChild.replaceWith(this._picture(video, cell.firstChild));
@@ -76,4 +75,16 @@ class FrameStrip {
     this.video.load();
     this.video = null;
   }
+}
+
+/** Seek, and resolve when the picture of that moment is there; "seeked" alone may still come with the one before. */
+function reached(video, seconds, frameLength) {
+  return new Promise((resolve) => {
+    const late = setTimeout(resolve, 1500);
+    const look = (_now, { mediaTime }) => {
+      if (Math.abs(mediaTime - seconds) <= frameLength) { clearTimeout(late); resolve(); } else video.requestVideoFrameCallback(look);
+    };
+    if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(look); else video.addEventListener('seeked', resolve, { once: true });
+    video.currentTime = seconds;
+  });
 }

@@ -318,8 +318,9 @@ def test_eight_reviewers_in_four_processes_decide_200_pairs_each_at_once(shelf, 
         "INSERT OR REPLACE INTO review SELECT * FROM review",
         "REPLACE INTO review SELECT NULL, pair_id, pair_version, reviewer_id, act, 'accepted', of_id, reason, swapped, "
         "edited_chosen, edited_rejected, note, dwell_ms, token || 'x', bulk, created_ms, guideline_sha256 FROM review",
-        "REPLACE INTO review SELECT NULL, pair_id, pair_version + 9, reviewer_id, act, 'accepted', of_id, reason, swapped, "
-        "edited_chosen, edited_rejected, note, dwell_ms, token, bulk, created_ms, guideline_sha256 FROM review",
+        "REPLACE INTO review SELECT NULL, pair_id, pair_version + 9, reviewer_id, act, 'accepted', of_id, reason, "
+        "swapped, edited_chosen, edited_rejected, note, dwell_ms, token, bulk, created_ms, "
+        "guideline_sha256 FROM review",
         "UPDATE comment SET text = 'x'",
         "DELETE FROM comment",
         "INSERT OR REPLACE INTO comment SELECT * FROM comment",
