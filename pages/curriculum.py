@@ -19,7 +19,7 @@ from ui.curricula import Choice
 from ui.palette import palette
 
 BINS = 40
-WHICH = {"accepted": "accepted pairs", "all": "all that passed the filters"}
+WHICH = {"accepted": "accepted", "all": "all that passed"}
 AXES = {"measured": "measured difficulty", "paper": "nominal r, as in the paper"}
 BEGINS = ("Medium", "Hard", "Hardest")
 USUAL = (25, 50, 75)
@@ -131,7 +131,7 @@ def main() -> None:
         st.page_link("pages/pairs.py", label="Open Pairs", icon=":material/arrow_forward:")
         return
     left, right = st.columns(2, gap="large")
-    which = left.segmented_control("Show", list(WHICH), default="accepted", required=True,
+    which = left.segmented_control("Pairs", list(WHICH), default="accepted", required=True,
                                    format_func=WHICH.__getitem__, key="of")  # fmt: skip
     wanted = PairFilter(status="accepted") if which == "accepted" else PairFilter()
     with telling():

@@ -132,7 +132,7 @@ def _settings() -> RunConfig:
             )
             / 100
         )
-    left, middle, _ = st.columns(3, gap="large")
+    left, middle = st.columns(2, gap="large")
     reference = left.segmented_control("Reference", list(REFERENCES), default=config.reference, required=True,
                                        key="order_reference", help=" ".join(REFERENCES.values()))  # fmt: skip
     matched = middle.toggle("Match lengths", config.length_matched, key="order_matched",
