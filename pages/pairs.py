@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import uuid
+import math
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 
-from db import bulk, pairs, videos
-from db.pair_filters import NO_FILTER, PairFilter
-from db.pairs import PairCard, PairLine
+from db import pairs, videos
+from db.pair_filters import PairFilter
+from db.pair_lists import Facets, PairLine
 from jobs.payloads import EMBEDDED_TOKENS, PairPayload
 from tempo_core.settings import EMBEDDED_MODEL
 from tempo_core.video_llms import checkpoints
-from ui import state, tables
-from ui.acting import asked_id, queue, telling, work
-from ui.facets import KINDS, MAGNITUDES, facets
+from ui import pair_bulk, pair_scatter, pair_views, state, tables
+from ui.acting import asked_id, of_address, queue, telling, work
+from ui.facets import Asked, facets
+from ui.facets import of_address as of_address_filter
+from ui.pair_detail import detail
 from ui.palette import level_word
-from ui.strip import clip_strip
-from ui.text import escaped, untrusted
+from ui.text import escaped
 
 PAGE = 50
 TOKENS = 512
 ORDERS = {"id": "as they were made", "hardest": "hardest first"}
-VERDICTS = (("accepted", "Accept"), ("rejected", "Reject"))
-DONE = {"accepted": "accepted", "rejected": "rejected"}
+VIEWS = {"list": "List", "points": "Scatter"}
+KINDS = ("drop", "shuffle", "reverse")
+MAGNITUDES = (2, 4, 8, 16)
 
 
 def _make(n_kept: int, empty: bool) -> None:
@@ -53,96 +56,93 @@ def _make(n_kept: int, empty: bool) -> None:
                 queue(payload)
 
 
-def _bulk(wanted: PairFilter, n_pending: int) -> None:
-    """One verdict for every pending pair of the filter, each recorded as its own review, undone as one."""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.page_link("pages/review.py", label="Review one by one", icon=":material/compare:",
-                     query_params=wanted.with_status(None).as_query())  # fmt: skip
-        for verdict, words in VERDICTS:
-            if st.button(f"{words} all {n_pending:,} pending", disabled=n_pending == 0, key=f"bulk_{verdict}"):
-                st.session_state["bulk_asked"] = verdict
-        if (last := st.session_state.get("bulk_done")) and st.button(
-            f"Undo: {last[1]:,} {DONE[last[2]]}", icon=":material/undo:", key="bulk_undo"
-        ):
-            with telling(), state.database().session() as session:
-                bulk.undo(session, state.person(), last[0])
-            st.session_state.pop("bulk_done")
-            st.rerun()
-    if st.session_state.get("bulk_asked"):
-        _confirm(wanted.with_status("pending"), st.session_state["bulk_asked"], n_pending)
+def _order() -> Literal["id", "hardest"]:
+    """Kept in the address; another order starts at its first page."""
+    now: Literal["id", "hardest"] = "hardest" if st.query_params.get("order") == "hardest" else "id"
+    if st.session_state.get("order") != now:
+        st.session_state["order"] = now
+    st.segmented_control("Order", list(ORDERS), required=True, format_func=ORDERS.__getitem__, key="order",
+                         on_change=_reorder, label_visibility="collapsed")  # fmt: skip
+    return now
 
 
-def _put_away() -> None:
-    st.session_state.pop("bulk_asked", None)
+def _reorder() -> None:
+    for name in ("after", "before", "order"):
+        st.query_params.pop(name, None)
+    if st.session_state["order"] == "hardest":
+        st.query_params["order"] = "hardest"
 
 
-@st.dialog("Decide on the whole filter", on_dismiss=_put_away)
-def _confirm(wanted: PairFilter, verdict: str, n: int) -> None:
-    st.markdown(f"**{n:,}** pending pairs of this filter will be **{DONE[verdict]}**, recorded as a bulk decision.")
-    st.caption("Pairs that another reviewer holds right now are left out. All of it can be undone at once.")
-    note = st.text_input("Note (optional)", key="bulk_note")
-    if st.button(f"Yes, {n:,} pairs", type="primary", key="bulk_yes"):
-        with telling():
-            with state.database().session() as session:
-                done = bulk.decide(session, state.person(), wanted, verdict, note=note or None, token=uuid.uuid4().hex)
-            st.session_state["bulk_done"] = (done.token, done.n, verdict)
-            _put_away()
-            st.rerun()
+def _key(name: str) -> tuple[float, int] | None:
+    """Where the page of the address begins or ends; what is no such place is told."""
+    asked = st.query_params.get(name, "")
+    if not asked:
+        return None
+    try:
+        value, pair_id = asked.split(",")
+        key = float(value), int(pair_id)
+    except ValueError:
+        key = math.nan, 0
+    if math.isfinite(key[0]) and 0 <= key[1] < 2**63:
+        return key
+    st.warning(f"There is no page {escaped(name)} {escaped(asked)}. The first one is shown.")
+    return None
 
 
-def _table(wanted: PairFilter) -> int | None:
+def _table(wanted: PairFilter, total: int, *, capped: bool) -> int | None:
     """A page of the filter; the id of the pair that was chosen."""
-    order = st.segmented_control("Order", list(ORDERS), default="id", required=True, format_func=ORDERS.__getitem__,
-                                 key="order", on_change=tables.first_page, args=("pairs",),
-                                 label_visibility="collapsed")  # fmt: skip
-    start = tables.after("pairs")
+    order, after, before = _order(), _key("after"), _key("before")
     with state.database().reading() as session:
-        lines = pairs.page(session, wanted, start, PAGE, "hardest" if order == "hardest" else "id")
+        found = pairs.listed(session, wanted, after=after, before=None if after else before, limit=PAGE, order=order)
+    if not found.lines:
+        st.info("No pair is left on this page.", icon=":material/last_page:")
+        st.button("To the first page", on_click=_reorder)
+        return None
     settings = {
         "difficulty": st.column_config.NumberColumn(format="%.2f", help="1 = hard; compare inside a kind only"),
+        "length ratio": st.column_config.NumberColumn(format="%.2f", help="Longer over shorter response, characters"),
+        "shown order": st.column_config.TextColumn(help="Clips of the clean video as the perturbed side shows them"),
         "chosen": st.column_config.TextColumn(width="medium"),
         "rejected": st.column_config.TextColumn(width="medium"),
     }
-    picked = tables.chosen([_row(line) for line in lines], f"pairs_{order}_{start}", column_config=settings)
-    tables.turn("pairs", pairs.key_of(lines[-1]) if len(lines) == PAGE else None)
-    return None if picked is None else lines[picked].id
+    first, last = (f"{value},{pair_id}" for value, pair_id in map(pairs.key_of, (found.lines[0], found.lines[-1])))
+    # Another page is another table, or the row chosen on this one would be chosen there.
+    rows = [_row(line) for line in found.lines]
+    picked = tables.chosen(rows, f"pairs_{order}_{first}_{len(rows)}", column_config=settings)
+    if found.first is not None:
+        of = f"{total:,}+" if capped else f"{total:,}"
+        st.caption(f"{found.first:,} to {found.first + len(rows) - 1:,} of {escaped(of)}")
+    tables.pages(found.has_before, found.has_after, first, last)
+    return None if picked is None else found.lines[picked].id
 
 
 def _row(line: PairLine) -> dict[str, object]:
     return {
-        "pair": line.id, "video": line.video_name, "kind": line.kind, "r": line.magnitude, "clips": line.n_clips,
-        "difficulty": line.difficulty, "status": line.status, "chosen": line.chosen, "rejected": line.rejected,
+        "pair": line.id, "video": line.video_name, "kind": line.kind, "r": line.magnitude,
+        "shown order": " ".join(str(clip + 1) for clip in line.order), "difficulty": line.difficulty,
+        "level": level_word(line.level) if line.level else "", "length ratio": line.length_ratio,
+        "status": line.status, "chosen": line.chosen, "rejected": line.rejected,
     }  # fmt: skip
 
 
-def _detail(pair_id: int) -> None:
-    """One pair: both texts, what the perturbed side saw, and every filter with its value."""
-    with telling():
-        with state.database().reading() as session:
-            card = pairs.get(session, pair_id)
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.subheader(f"Pair {card.id:,}")
-            st.page_link("pages/review.py", label="Open in review", icon=":material/compare:",
-                         query_params={"pair": str(card.id)})  # fmt: skip
-        level = f", level {card.level} {level_word(card.level)}" if card.level else ""
-        st.caption(escaped(f"{card.video_name}: {card.kind} r{card.magnitude}, {card.status}{level}"))
-        if card.plan is not None and card.timeline_id is not None:
-            clip_strip(card.timeline_id, card.timeline, f"order{card.id}", card.plan.order)
-        _texts(card)
-        st.dataframe(
-            [{"filter": v.name, "passed": v.passed, "value": v.value, "rule": v.rule} for v in card.verdicts],
-            hide_index=True,
-        )
-
-
-def _texts(card: PairCard) -> None:
-    left, right = st.columns(2, border=True)
-    with left:
-        st.caption("chosen: the response to the clean order")
-        untrusted(card.final_chosen)
-    with right:
-        st.caption("rejected: the response to the perturbed order")
-        untrusted(card.final_rejected)
+def _list(asked: Asked, found: Facets) -> None:
+    words = ", ".join(f"{n:,} {status}" for status, n in found.by_status.items())
+    more = "+" if found.capped else ""
+    st.caption(f"**{found.total:,}{more}** pairs in this filter" + (f": {escaped(words)}" if words else ""))
+    if asked.sound:
+        pair_bulk.section(asked.wanted, found.total)
+    if found.total == 0:
+        st.info("No pair matches this filter.", icon=":material/filter_alt_off:")
+        return
+    of_address("show", list(VIEWS))
+    show = st.segmented_control("Show", list(VIEWS), required=True, format_func=VIEWS.__getitem__, key="show",
+                                label_visibility="collapsed")  # fmt: skip
+    if show == "points":
+        pair_scatter.section(asked.wanted)
+        return
+    chosen = _table(asked.wanted, found.total, capped=found.capped)
+    if chosen is not None:
+        st.query_params["pair"] = str(chosen)
 
 
 def main() -> None:
@@ -159,20 +159,16 @@ def main() -> None:
     if n_all == 0:
         st.info("No pairs yet. Make some with the form above.", icon=":material/table_rows:")
         return
-    wanted = facets()
-    with state.database().reading() as session:
-        counts = pairs.counts(session, wanted)
-    words = ", ".join(f"{n:,} {status}" for status, n in counts.status.items() if n)
-    st.caption(escaped(f"{counts.total:,} pairs in this filter" + (f": {words}" if words else "")))
-    _bulk(wanted, counts.status.get("pending", 0))
-    chosen = _table(wanted) if counts.total else None
-    if counts.total == 0 and wanted != NO_FILTER:
-        st.info("No pair matches this filter.", icon=":material/filter_alt_off:")
-    if chosen is not None:
-        st.query_params["pair"] = str(chosen)
-    asked = asked_id("pair")
-    if asked is not None:
-        _detail(asked)
+    asked = of_address_filter()
+    with telling():
+        pair_views.chips()
+        with state.database().reading() as session:
+            found = pairs.facets(session, asked.wanted)
+        facets(asked.wanted, found)
+        _list(asked, found)
+    pair_id = asked_id("pair")
+    if pair_id is not None:
+        detail(pair_id)
 
 
 main()

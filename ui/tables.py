@@ -37,3 +37,23 @@ def turn(name: str, next_key: Any) -> None:
         if st.button("Next page", icon=":material/navigate_next:", disabled=next_key is None, key=f"{name}_next"):
             st.session_state[f"{name}_after"] = next_key
             st.rerun()
+
+
+def pages(has_before: bool, has_after: bool, first: str, last: str) -> None:
+    """Buttons to the pages around this one, kept in the address; `first` and `last` are the keys of its ends."""
+    if not (has_before or has_after):
+        return
+    with st.container(horizontal=True):
+        st.button("First page", icon=":material/first_page:", disabled=not has_before, key="page_first",
+                  on_click=_to, args=("", ""))  # fmt: skip
+        st.button("Previous page", icon=":material/navigate_before:", disabled=not has_before, key="page_previous",
+                  on_click=_to, args=("before", first))  # fmt: skip
+        st.button("Next page", icon=":material/navigate_next:", disabled=not has_after, key="page_next",
+                  on_click=_to, args=("after", last))  # fmt: skip
+
+
+def _to(side: str, key: str) -> None:
+    for name in ("after", "before", "pair"):
+        st.query_params.pop(name, None)
+    if side:
+        st.query_params[side] = key

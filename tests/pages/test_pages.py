@@ -108,47 +108,6 @@ def test_no_page_fails_on_a_filled_studio_or_on_an_address_that_names_nothing(fi
         assert "999999" in texts(opened(page, **{name: asked[name]}))
 
 
-def test_a_filter_in_the_address_is_shown_and_changed_by_the_facets(filled):
-    with filled.reading() as session:
-        n_reverse = pairs.count(session, PairFilter(kinds=("reverse",)))
-        n_all = pairs.count(session)
-    app = opened("pairs", kinds="reverse", status="pending")
-    assert set(app.dataframe[0].value["kind"]) == {"reverse"} and len(app.dataframe[0].value) == n_reverse
-    app.selectbox(key="facet_status").select("all").run()
-    app.multiselect(key="facet_kinds").set_value([]).run()
-    assert f"{n_all} pairs in this filter" in texts(app) and not app.query_params.get("kinds")
-    assert "There is no filter 'colour'" in texts(opened("pairs", colour="red"))
-    assert "No pair matches" in texts(opened("pairs", search="zzzzzz"))
-
-
-def test_a_bulk_decision_asks_with_its_count_is_recorded_as_bulk_and_undone_as_one(filled):
-    with filled.reading() as session:
-        before = pairs.counts(session).status
-    n = before["pending"]
-    app = press(opened("pairs"), f"Accept all {n} pending")
-    assert f"**{n}** pending pairs of this filter will be **accepted**" in texts(app)
-    app.text_input(key="bulk_note").input("looked at ten of them")
-    app = press(app, f"Yes, {n} pairs")
-    with filled.reading() as session:
-        assert pairs.counts(session).status.get("pending", 0) == 0
-        last = pairs.get(session, pairs.page(session, PairFilter(kinds=("reverse",)))[0].id).last
-    assert last.act == "bulk_accept"
-    press(app, f"Undo: {n} accepted")
-    with filled.reading() as session:
-        assert pairs.counts(session).status == before
-
-
-def test_a_bulk_decision_that_is_put_away_changes_nothing(filled):
-    app = press(opened("pairs"), "Reject all")
-    with filled.reading() as session:
-        before = pairs.counts(session).status
-    app.session_state["bulk_asked"] = None
-    app.run()
-    assert "will be" not in texts(app)
-    with filled.reading() as session:
-        assert pairs.counts(session).status == before
-
-
 def test_a_pair_shows_both_texts_the_shown_order_and_each_filter(filled):
     with filled.reading() as session:
         card = pairs.get(session, 3)
