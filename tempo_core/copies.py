@@ -8,7 +8,7 @@ framed anew or coloured anew is not found; two takes of one still scene look ali
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -27,8 +27,10 @@ DIFFERENCE = 10.0
 after encoding again 1 to 3, and half a step later in a moving shot up to 8."""
 FEWEST = 4
 """Pictures that must lie over each other: two seconds."""
-ANCHORS = 6
+ANCHORS = 4
 """Pictures of each video that look for their twins; all of a trimmed copy's have one."""
+REACH = 12.0
+"""Root mean square difference within which a twin is looked for; copies lie at 2 to 6."""
 NEAREST = 12
 """Twins that are taken from each anchor: still pictures have many."""
 
@@ -109,23 +111,34 @@ def _anchors(n: int) -> list[int]:
     return sorted({min(n - 1, round((k + 0.5) * n / ANCHORS)) for k in range(ANCHORS)})
 
 
-def _twins(points: NDArray[np.float32], asked: Sequence[int]) -> Iterator[NDArray[np.int64]]:
+def _twins(points: NDArray[np.float32], asked: Sequence[int]) -> list[NDArray[np.int64]]:
     """The nearest points to each asked one, by the 24 directions in which pictures differ most.
 
-    The cost is one matrix product over all points, in blocks; what is near enough is compared in full afterwards.
+    Points stand in the order of the first direction, so that a block of neighbours is compared with its surroundings
+    alone; what is near enough is compared in full afterwards.
     """
     centred = points - points.mean(axis=0)
-    _, axes = np.linalg.eigh(centred[:: max(1, len(centred) // 20_000)].T @ centred[:: max(1, len(centred) // 20_000)])
-    flat = np.ascontiguousarray(centred @ axes[:, ::-1][:, :24])
-    lengths = (flat * flat).sum(axis=1)
-    reach = (DIFFERENCE * 1.6) ** 2 * points.shape[1]
-    for start in range(0, len(asked), 256):
-        block = flat[list(asked[start : start + 256])]
-        distance = lengths - 2 * block @ flat.T + (block * block).sum(axis=1)[:, None]
-        n = min(NEAREST + 1, distance.shape[1] - 1)
-        nearest = np.argpartition(distance, n, axis=1)[:, : n + 1]
-        for row, near in zip(distance, nearest, strict=True):
-            yield near[row[near] <= reach]
+    some = centred[:: max(1, len(centred) // 20_000)]
+    flat = centred @ np.linalg.eigh(some.T @ some)[1][:, ::-1][:, :24]
+    order = np.argsort(flat[:, 0], kind="stable")
+    flat = np.ascontiguousarray(flat[order])
+    lengths, reach = (flat * flat).sum(axis=1), REACH * points.shape[1] ** 0.5
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    found: list[NDArray[np.int64]] = [np.zeros(0, np.int64)] * len(asked)
+    turn = np.argsort(place[list(asked)], kind="stable")
+    for start in range(0, len(turn), 64):
+        block = turn[start : start + 64]
+        ours = flat[place[[asked[i] for i in block]]]
+        low, high = np.searchsorted(flat[:, 0], (ours[0, 0] - reach, ours[-1, 0] + reach))
+        distance = lengths[low:high] - 2 * (ours @ flat[low:high].T)
+        rows, near = np.nonzero(distance <= (reach**2 - (ours * ours).sum(axis=1))[:, None])
+        for row, i in enumerate(block):
+            of_row = near[rows == row]
+            if len(of_row) > NEAREST:
+                of_row = of_row[np.argpartition(distance[row, of_row], NEAREST)[: NEAREST + 1]]
+            found[i] = order[low + of_row]
+    return found
 
 
 def _best(
