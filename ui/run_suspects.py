@@ -8,8 +8,8 @@ import streamlit as st
 
 from db import run_pairs
 from db.run_pairs import SuspectCounts
+from tempo_core.perturbation import PERTURBATIONS
 from ui import run_curves, state, tables
-from ui.facets import KINDS
 from ui.run_look import Look
 from ui.text import escaped
 
@@ -26,7 +26,7 @@ def show(look: Look) -> None:
     name = f"suspects{look.run.id}"
     left, right = st.columns(2)
     again = partial(tables.first_page, name)
-    kinds = left.multiselect("Kind", KINDS, key=f"kinds_{name}", placeholder="all", on_change=again)
+    kinds = left.multiselect("Kind", list(PERTURBATIONS), key=f"kinds_{name}", placeholder="all", on_change=again)
     picked = right.multiselect("Level", levels, key=f"levels_{name}", placeholder="all", on_change=again,
                                format_func=partial(_named, look))  # fmt: skip
     start = tables.after(name)
