@@ -227,9 +227,10 @@ def _reviewed(session: Session, known: PairColumns, now: _Seen) -> PairColumns:
     r, p, since = ReviewRow, PairRow, known.seen.review[0]
     changed = or_(r.edited_chosen.is_not(None), r.edited_rejected.is_not(None))
     # Right after all pairs were read, their statuses are known.
-    columns: tuple[Any, ...] = (r.pair_id, r.bulk.is_not(None), changed, *((p.status,) if since else ()))
+    older = known.seen.n_pairs > 0
+    columns: tuple[Any, ...] = (r.pair_id, r.bulk.is_not(None), changed, *((p.status,) if older else ()))
     query = select(*columns).where(r.id > since).order_by(r.id)
-    rows = _rows(session, query.join(p, p.id == r.pair_id) if since else query)
+    rows = _rows(session, query.join(p, p.id == r.pair_id) if older else query)
     if not rows:
         return replace(known, seen=now)
     pair_ids, bulk, edited, *statuses = zip(*rows, strict=True)
