@@ -63,6 +63,11 @@ def _strata(found: list[StratumState]) -> None:
         "stratum": wide, "what is known": wide,
         "bad": st.column_config.NumberColumn(help="Told with the verdict; pairs nobody could call count as bad."),
     })  # fmt: skip
+    if any(s.verdict == "accepted" and s.bound and s.bound.share > s.tolerated for s in found):
+        st.caption(
+            "A passed stratum may have a bound above what is tolerated: it passes because the others did so well "
+            "(Holm), while the bounds share the error equally, so that all of them hold together. It is stated as it is."
+        )
 
 
 def _known(s: StratumState) -> str:

@@ -14,6 +14,18 @@ from ui.text import escaped
 
 TABS = ("Agreement", "Activity", "Rules", "People")
 SPANS = {7: "7 days", 30: "30 days", 90: "90 days"}
+SECRETS = """[auth]
+redirect_uri = "https://studio.example.org/oauth2callback"
+cookie_secret = "a long random text"
+client_id = "from your provider"
+client_secret = "from your provider"
+server_metadata_url = "https://login.example.org/.well-known/openid-configuration"
+
+[tempo]
+people = ["you@example.org", "ada@example.org"]  # who may enter
+admins = ["you@example.org"]                     # without this line: the first of the people
+role = "reviewer"                                # of the others at first; or "viewer"
+"""
 MAY = "**viewer** reads and plays. **reviewer** also reviews, comments and undoes their own. **admin** does everything."
 
 
@@ -63,10 +75,13 @@ def _people() -> None:
     others = [p for p in everybody if p.id != state.person().id and not p.local]
     if not state.login_configured():
         st.info(
-            "This studio has no login: whoever opens it is the one local admin. To work as a team, configure an OIDC "
-            "provider and the list of people in .streamlit/secrets.toml (see the README).",
+            "This studio has no login: whoever opens it is the one local admin. To work as a team, name an OIDC "
+            "provider and the people who may enter in .streamlit/secrets.toml, then start it again.",
             icon=":material/person:",
         )
+        with st.expander("What stands in secrets.toml", icon=":material/key:"):
+            st.code(SECRETS, language="toml")
+            st.caption("Signing in also needs Authlib: pip install 'streamlit\\[auth\\]'")
     if not state.may("admin"):
         st.caption(escaped(state.why_not("admin") or ""))
     elif others:
