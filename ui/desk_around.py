@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
-from db import guidelines, settings
+from db import guidelines, saved_views, settings
 from db.people import Person
 from db.session import Database
 from ui import desk_keys
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 NO_EDITS = ("edit", "editRejected")
 
@@ -18,12 +22,14 @@ def around(database: Database, person: Person, mode: str) -> dict[str, Any]:
         keys = desk_keys.merged(settings.keys(session, person))
         reasons = settings.reasons(session)
         followed = guidelines.current(session)
+        views = [] if mode == "blind" else _views(session, person)
     acts = [act for act in keys if _has(mode, act)]
     return {
         "reviewer": person.id,
         "name": person.name,
         "keys": {act: keys[act] for act in acts},
         "words": {act: desk_keys.WORDS[act] for act in acts},
+        "views": views,
         "reasons": [] if mode == "blind" else list(reasons),
         "guidelines": followed
         and {
@@ -40,3 +46,9 @@ def _has(mode: str, act: str) -> bool:
     if mode == "blind":
         return act in desk_keys.BLIND_ACTS
     return mode == "review" or act not in NO_EDITS
+
+
+def _views(session: Session, person: Person) -> list[dict[str, str]]:
+    """The saved views of the pairs page, for the palette."""
+    views = saved_views.listing(session, "pairs", person)
+    return [{"name": view.name, "url": f"/pairs?{urlencode(view.query)}"} for view in views]

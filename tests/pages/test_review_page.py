@@ -6,15 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
-from db import migrate, pairs, people, reviews
+from db import guidelines, migrate, pair_margins, pairs, people, reviews, saved_views, settings
 from db.pair_filters import NO_FILTER
+from db.people import Person
 from db.reviews import ReviewItem
 from db.session import Database
 from tempo_core.settings import Home
-from tests import studio
-from ui import desk, desk_data, state
+from tests import studio, trained
+from tests.pages import finished
+from ui import desk, desk_around, desk_campaign, desk_data, desk_keys, state
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -152,3 +155,96 @@ def test_pairs_named_in_the_address_are_shown_in_that_order_whatever_was_decided
     assert "No pair matches" in review_page(ids="4040").info[0].value
     assert "is no value for the filter ids" in review_page(ids=str(2**70)).warning[0].value
     database.close()
+
+
+# ---- what surrounds a pair ------------------------------------------------------------------------------------------
+def test_every_act_has_a_key_of_its_own_and_words():
+    assert set(desk_keys.WORDS) == set(desk_keys.DEFAULTS)
+    assert settings.conflicts(desk_keys.DEFAULTS) == {}
+    assert desk_keys.merged({"accept": "j", "gone": "x"}) == {**desk_keys.DEFAULTS, "accept": "j"}
+    assert [desk_keys.shown(key) for key in ("a", " ", "Shift+ArrowLeft", "Control+k", "?")] == [
+        "A", "Space", "Shift + ←", "Ctrl + K", "?",
+    ]  # fmt: skip
+
+
+def test_the_desk_gets_the_persons_keys_the_groups_reasons_and_the_guidelines(home):
+    database = studio.fill(home, n_videos=1)
+    with database.session() as session:
+        me = people.local(session)
+        settings.set_keys(session, me, {"accept": "j"}, defaults=desk_keys.DEFAULTS)
+        settings.set_reasons(session, me, ["too blurred"])
+        now = guidelines.write(session, me, "Look twice.")
+        saved_views.save(session, me, "pairs", "Short & hard", {"levels": "4", "search": "a b"})
+    data = queue_of(review_page())
+    assert data["keys"]["accept"] == "j" and data["keys"]["reject"] == "r"
+    assert data["reasons"] == ["too blurred"]
+    assert data["views"] == [{"name": "Short & hard", "url": "/pairs?levels=4&search=a+b"}]
+    assert data["guidelines"]["text"] == "Look twice." and data["guidelines"]["sha256"] == now.sha256
+    assert (
+        written(database, item("t1", 1, guideline=now.sha256), item("t2", 2, guideline="no such text")) == ["saved"] * 2
+    )
+    with database.reading() as session:
+        assert guidelines.followed(session) == {now.sha256: 1}
+
+
+def test_a_decided_pair_tells_its_verdict_its_history_and_its_comments(home):
+    database = studio.fill(home, n_videos=1)
+    with database.session() as session:
+        ada = people.add(session, "x|ada", "Ada", "reviewer")
+    desk._written(database, ada, item("c", 5, "comment", note="look at clip 2"))
+    desk._written(database, ada, item("r", 5, "reject"))
+    desk._written(database, ada, item("u", 5, "undo", of="r"))
+    desk._written(database, ada, item("a", 5))
+    first = queue_of(review_page(pair="5"))["queue"][0]
+    assert (first["standing"]["verdict"], first["standing"]["by"]) == ("accepted", "Ada")
+    assert [(line["did"], line["undone"]) for line in first["history"]] == [
+        ("rejected it", True), ("took the decision back", False), ("accepted it", False),
+    ]  # fmt: skip
+    assert [said[:2] for said in first["comments"]] == [["Ada", "look at clip 2"]]
+
+
+def test_an_undone_decision_is_the_first_in_the_queue_again(home):
+    database = studio.fill(home, n_videos=1)
+    assert queue_of(review_page())["queue"][0]["id"] == 1
+    written(database, item("t1", 4), item("t2", 4, "undo", of="t1"))
+    data = queue_of(review_page())
+    assert data["queue"][0]["id"] == 4 and data["past"] == []
+    written(database, item("t3", 4))
+    assert [(past["pair"], past["act"], past["token"]) for past in queue_of(review_page())["past"]] == [
+        (4, "accept", "t3")
+    ]
+
+
+def test_the_margin_of_the_newest_run_stands_beside_its_pair(home):
+    finished.fill(home)
+    database = Database.open(home.database)
+    trained.add(database)
+    with database.reading() as session:
+        scored = session.execute(text("SELECT run_id, pair_id, margin FROM pair_score WHERE moment = 'final'")).all()
+        newest = pair_margins.newest(session, [pair_id for _, pair_id, _ in scored])
+    assert newest and all((m.run_id, pair_id, m.value) in scored for pair_id, m in newest.items())
+
+
+def test_a_blind_pair_holds_nothing_that_tells_its_sides(home):
+    database = studio.fill(home, n_videos=1)
+    with database.reading() as session:
+        card = pairs.get(session, 3)
+        clock = desk_data.clock_of(session, home, card.video_id)
+    told = [
+        desk_campaign.blind_pair(card, clock, lambda room, n: f"/{room}/{n}", chosen_first=first)
+        for first in (True, False)
+    ]
+    assert told[0]["responses"] == told[1]["responses"][::-1] == [card.chosen, card.rejected]
+    without = [{name: value for name, value in pair.items() if name != "responses"} for pair in told]
+    assert without[0] == without[1]
+    assert set(without[0]) == {"id", "version", "prompt", "ranges", "order", "fps", "n_frames", "frame_s", "url"}
+    around = desk_around.around(database, Person(1, "local", "admin"), "blind")
+    assert around["reasons"] == [] and set(around["keys"]) == set(around["words"]) == set(desk_keys.BLIND_ACTS)
+    assert not any(word in json.dumps(around) for word in ("chosen", "rejected", "accept", "swap"))
+
+
+def test_a_viewer_is_told_whom_to_ask(home, monkeypatch):
+    studio.fill(home, n_videos=1).close()
+    monkeypatch.setattr(state, "person", lambda: Person(1, "Vic", "viewer"))
+    app = review_page()
+    assert not app.exception and "Ask an admin" in app.info[0].value
