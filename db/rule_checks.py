@@ -6,15 +6,16 @@ rule's precision cannot be known, and its recall is over pairs that every rule l
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db import withdrawals
 from db.opinion_standings import standing
-from db.pair_filters import QUARTERS, levels
+from db.pair_columns import columns
+from db.pair_filters import QUARTERS
 from db.tables import FilterResultRow, OpinionRow, PairRow, ReviewRow
 from tempo_core.statistics import exact
 
@@ -76,9 +77,9 @@ def judged(session: Session) -> dict[int, bool]:
     return said
 
 
-def rules(session: Session) -> list[RuleCheck]:
-    """Every rule that has a verdict on some pair, by name."""
-    f, said = FilterResultRow, judged(session)
+def rules(session: Session, said: Mapping[int, bool] | None = None) -> list[RuleCheck]:
+    """Every rule that has a verdict on some pair, by name; `said` is what `judged` gives, if it is at hand."""
+    f, said = FilterResultRow, judged(session) if said is None else said
     n_bad = sum(said.values())
     refused: dict[str, list[int]] = {
         name: [] for name in session.execute(select(f.name).distinct().order_by(f.name)).scalars()
@@ -95,13 +96,12 @@ def rules(session: Session) -> list[RuleCheck]:
     return found
 
 
-def by_level(session: Session) -> list[LevelCheck]:
+def by_level(session: Session, said: Mapping[int, bool] | None = None) -> list[LevelCheck]:
     """Rejection rate by measured difficulty, over pairs that people judged."""
-    said, ranked = judged(session), levels(QUARTERS).subquery()
+    said, c = judged(session) if said is None else said, columns(session)
     of: dict[int, list[bool]] = {1: [], 2: [], 3: [], 4: []}
-    columns: tuple[Any, ...] = (ranked.c.id, ranked.c.level)
-    for pair_id, level in session.execute(select(*columns)):
-        if pair_id in said and level is not None:
+    for pair_id, level in zip(c.ids.tolist(), c.levels(QUARTERS).tolist(), strict=True):
+        if level and pair_id in said:
             of[level].append(said[pair_id])
     return [LevelCheck(level, share(sum(bad), len(bad))) for level, bad in of.items()]
 

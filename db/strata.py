@@ -5,14 +5,17 @@ A stratum's members and their order are frozen when it is drawn; what its sample
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, insert, select, update
+import numpy as np
+from sqlalchemy import Select, insert, select, update
 from sqlalchemy.orm import Session
 
-from db import verdicts, withdrawals
+from db import pair_masks, verdicts, withdrawals
+from db.pair_columns import columns
 from db.pair_filters import QUARTERS, PairFilter, levels, where
 from db.tables import CampaignPairRow, CampaignRow, ModelRow, PairRow, ResponseRow, StratumRow
 from tempo_core import acceptance
@@ -54,13 +57,29 @@ class StratumPlan:
 
 # ---- drawing --------------------------------------------------------------------------------------------------------
 def sizes(session: Session, wanted: PairFilter, *, again: bool = False) -> dict[Key, int]:
-    """Pending pairs of the filter in each stratum; by kind, level and model."""
-    members = _members(session, wanted, again=again).subquery()
-    key: tuple[Any, ...] = (members.c.kind, members.c.level, members.c.model_id)
-    columns: tuple[Any, ...] = (*key, func.count())
-    query = select(*columns).group_by(*key)
-    found = {(kind, level, model): n for kind, level, model, n in session.execute(query)}
-    return dict(sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or 0, item[0][2])))
+    """Pending pairs of the filter in each stratum, by kind, level and model: counted as `draw` would draw them."""
+    if wanted.search.strip():
+        found = Counter(_key(row) for row in session.execute(_members(session, wanted, again=again)))
+        return dict(sorted(found.items(), key=_in_order))
+    c = columns(session)
+    mask = pair_masks.chosen(session, c, wanted.with_status("pending"))
+    mask &= ~c.only(session.execute(_taken(session, again=again)).scalars())
+    mask &= ~np.isin(c.video_id, list(session.execute(withdrawals.withdrawn_ids()).scalars()))
+    keys, n = np.unique(np.stack([c.kind, c.levels(QUARTERS), c.model_id])[:, mask], axis=1, return_counts=True)
+    of = {
+        (c.kinds[kind], int(level) or None, int(model)): int(k)
+        for (kind, level, model), k in zip(keys.T, n, strict=True)
+    }
+    return dict(sorted(of.items(), key=_in_order))
+
+
+def _key(row: Any) -> Key:
+    return row[1], row[2], row[3]
+
+
+def _in_order(item: tuple[Key, Any]) -> tuple[str, int, int]:
+    (kind, level, model_id), _ = item
+    return kind, level or 0, model_id
 
 
 def plans(of: Mapping[Key, int], asked: Asked, names: Mapping[int, str]) -> list[StratumPlan]:
@@ -113,7 +132,7 @@ def draw(session: Session, campaign: CampaignRow, wanted: PairFilter, asked: Ask
             "This filter holds no pending pair that could be sampled: all are decided, or their stratum is being read "
             "or was read before. Widen the filter, end the other campaign, or allow sampling again."
         )
-    of = dict(sorted(of.items(), key=lambda item: (item[0][0], item[0][1] or 0, item[0][2])))
+    of = dict(sorted(of.items(), key=_in_order))
     place = {
         pair_id: i
         for i, pair_id in enumerate(acceptance.drawn_order([i for ids in of.values() for i in ids], campaign.seed))

@@ -66,7 +66,7 @@ def _strata(found: list[StratumState]) -> None:
     if any(s.verdict == "accepted" and s.bound and s.bound.share > s.tolerated for s in found):
         st.caption(
             "A passed stratum may have a bound above what is tolerated: it passes because the others did so well "
-            "(Holm), while the bounds share the error equally, so that all of them hold together. It is stated as it is."
+            "(Holm), while the bounds share the error equally, so that all of them hold together."
         )
 
 

@@ -17,8 +17,9 @@ from ui.text import escaped
 
 def filters_against_people() -> None:
     with state.database().reading() as session:
-        found, levels = rule_checks.rules(session), rule_checks.by_level(session)
-        n_judged, n_filtered = len(rule_checks.judged(session)), rule_checks.n_filtered(session)
+        said = rule_checks.judged(session)
+        found, levels = rule_checks.rules(session, said), rule_checks.by_level(session, said)
+        n_judged, n_filtered = len(said), rule_checks.n_filtered(session)
         open_ones = [c for c in campaigns.listing(session) if c.settings.get("purpose") == "rules" and c.open]
     st.subheader("Rules against people")
     if not found or not n_judged:

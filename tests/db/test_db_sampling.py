@@ -93,6 +93,11 @@ def test_strata_are_kind_level_and_model(shelf, me):
         ("shuffle", 4, "tiny", 2),
     ]  # fmt: skip
     assert all(s.plan.n_sample == s.n_pairs for s in found)
+    made = shelf.do(campaigns.sample, me, "all", NO_FILTER, Asked())
+    assert [(s.kind, s.level, s.n_pairs) for s in shelf.look(verdicts.states, made)] == [
+        (s.kind, s.level, s.n_pairs) for s in found
+    ]
+    assert shelf.look(strata.sizes, NO_FILTER) == {}
 
 
 def test_the_sample_is_the_beginning_of_a_stored_random_order(shelf, me, bob, campaign):
@@ -282,6 +287,14 @@ def test_only_an_admin_draws_and_decides(shelf, bob, campaign):
     read(shelf, bob, campaign, lambda _: "good")
     with pytest.raises(NotAllowed):
         shelf.do(settling.settle, bob, only(shelf, campaign).id, "accepted")
+
+
+def test_a_search_narrows_the_strata(shelf, me):
+    shelf.pair("a", 0, chosen="a zebra runs")
+    shelf.pair("a", 1)
+    assert shelf.look(strata.sizes, PairFilter(search="zebra")) == {("shuffle", 1, 1): 1}
+    made = shelf.do(campaigns.sample, me, "zebras", PairFilter(search="zebra"), Asked())
+    assert only(shelf, made).n_pairs == 1
 
 
 def test_decided_pairs_are_no_part_of_a_stratum(shelf, me, filled):
