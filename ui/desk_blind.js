@@ -3,7 +3,7 @@
 class BlindResponses {
   constructor() {
     this.sides = [1, 2].map((number) => {
-      const text = h('div', { class: 'text', tabindex: '0', role: 'region', 'aria-label': `Response ${number}` });
+      const text = scrolling(h('div', { class: 'text', tabindex: '0', role: 'region', 'aria-label': `Response ${number}` }));
       const count = h('span', { class: 'from' });
       return { text, count, card: h('section', { class: 'card' }, h('div', { class: 'cardhead' }, h('kbd', {}, String(number)), h('b', {}, `Response ${number}`), count), text) };
     });
@@ -14,7 +14,7 @@ class BlindResponses {
   show(pair) {
     this.sides.forEach(({ text, count }, k) => {
       text.replaceChildren(pair.responses[k]);
-      text.scrollTop = 0;
+      toTop(text);
       count.textContent = `${words(pair.responses[k])} words`;
     });
   }
@@ -27,6 +27,6 @@ class BlindResponses {
 const BLIND_DIGITS = { 1: 'left', 2: 'right', 0: 'tie' };
 
 function blindActs() {
-  return [button('left', '1 is better', { fixed: '1', kind: 'pick' }), button('tie', 'About equal', { fixed: '0', kind: 'pick' }),
-    button('right', '2 is better', { fixed: '2', kind: 'pick' })];
+  return [button('left', 'Response 1 is better', { fixed: '1', kind: 'pick' }), button('tie', 'About equal', { fixed: '0', kind: 'pick' }),
+    button('right', 'Response 2 is better', { fixed: '2', kind: 'pick' })];
 }

@@ -23,7 +23,7 @@ class Header {
     const named = campaign && h('span', { class: 'chip', title: 'Your answers here are opinions: they change no pair' }, campaign.name);
     const first = h('span', { class: 'id', dataset: { testid: 'pair' } }, pair ? `Pair ${pair.id}` : 'Review');
     if (!pair) first.removeAttribute('data-testid');
-    this.about.replaceChildren(...[first, looking && lookingBack(looking), named, ...(pair && !pair.responses ? chips(pair) : [])].filter(Boolean));
+    this.about.replaceChildren(...[first, looking && lookingBack(looking), named, ...(pair && !pair.responses ? chips(pair, Boolean(looking)) : [])].filter(Boolean));
   }
 
   reached(now, total, left) {
@@ -45,12 +45,12 @@ class Header {
 
 const lookingBack = (past) => h('span', { class: 'chip back' }, 'looking back: ', h('b', {}, past.told), button('return', 'Return', { fixed: 'Esc', kind: 'small' }));
 
-function chips(pair) {
+function chips(pair, looking) {
   const { level, value } = pair.difficulty || {}, edit = pair.edit;
   const chip = (title, ...inside) => h('span', { class: 'chip', title }, ...inside);
   const aliases = (pair.aliases || []).length ? `On this video r=${pair.magnitude} gives the same as r=${pair.aliases.join(', r=')}` : 'Kind and strength r of the perturbation';
   const made = [
-    standing(pair),
+    looking ? null : standing(pair),
     level ? h('span', { class: `chip level l${level}`, title: `Measured difficulty ${value.toFixed(2)} (1 = hard), compared inside ${pair.kind}` },
       h('span', { class: 'meter', 'aria-hidden': 'true' }, ...[1, 2, 3, 4].map((n) => h('i', { class: n <= level ? 'on' : '', style: { height: `${3 * n}px` } }))), h('b', {}, LEVELS[level]))
       : chip('Not made here: no plan, so no measured difficulty', 'imported'),

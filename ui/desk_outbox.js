@@ -2,6 +2,7 @@
 // and sent again, whole, until each token is acknowledged. The server writes a token once, however often it comes.
 
 const BEAT_MS = 3000; // while something waits
+const AFTER_PICTURE_MS = 50; // the next pair is shown first; sending, and loading the one after it, come then
 const LEASE_MS = 120000; // while nothing does: keeps the leases on our pairs and brings fresh addresses
 
 class Outbox {
@@ -13,6 +14,7 @@ class Outbox {
     this.items = [];
     this.sequence = 0;
     this.beat = 0;
+    this.soon = 0; // a timer, while something is about to be sent
     this.since = 0; // when the oldest item began to wait
     this._adopt();
     this.ours = new Set(this.items.map((item) => item.token)); // every token that we ever took care of
@@ -28,7 +30,7 @@ class Outbox {
     this.items.push(whole);
     this.ours.add(whole.token);
     this._store();
-    this._flush();
+    this.soon = this.soon || setTimeout(() => this._flush(), AFTER_PICTURE_MS);
     return whole;
   }
 
@@ -48,16 +50,18 @@ class Outbox {
     this._flush();
   }
 
-  /** "saved", "saving 3", or "offline, 3 kept here". */
+  /** "saved", "saving 3", "offline", or "offline, 3 kept here". */
   told() {
-    if (!this.items.length) return ['saved', 'ok'];
-    const late = !navigator.onLine || Date.now() - this.since > 2.5 * BEAT_MS;
+    const cut = !navigator.onLine || Boolean(document.querySelector('[data-testid="stDialog"]')); // Streamlit's word that the server is away
+    if (!this.items.length) return cut ? ['offline', 'late'] : ['saved', 'ok'];
+    const late = cut || Date.now() - this.since > 2.5 * BEAT_MS;
     return late ? [`offline, ${this.items.length} kept here`, 'late'] : [`saving ${this.items.length}`, 'busy'];
   }
 
   close() {
     clearInterval(this.timer);
     clearInterval(this.lease);
+    clearTimeout(this.soon);
   }
 
   _beat() {
@@ -65,6 +69,8 @@ class Outbox {
   }
 
   _flush() {
+    clearTimeout(this.soon);
+    this.soon = 0;
     this.send({ beat: this.beat, items: this.items.slice() });
   }
 

@@ -9,7 +9,7 @@ class Responses {
     this.mode = 'order';
     this.sides = {};
     for (const [side, name] of [['chosen', 'Chosen'], ['rejected', 'Rejected']]) {
-      const head = h('div', { class: 'cardhead' }), text = h('div', { class: 'text', tabindex: '0', role: 'region', 'aria-label': `${name} response` });
+      const head = h('div', { class: 'cardhead' }), text = scrolling(h('div', { class: 'text', tabindex: '0', role: 'region', 'aria-label': `${name} response` }));
       this.sides[side] = { name, head, text, card: h('section', { class: `card ${side}` }, head, text) };
     }
     this.element = h('div', { class: 'responses' }, this.sides.chosen.card, this.sides.rejected.card);
@@ -28,7 +28,7 @@ class Responses {
     this._head('rejected', pair.kind === 'imported' ? 'imported' : other, 'added');
     for (const side of ['chosen', 'rejected']) {
       this.sides[side].text.replaceChildren(...this._sentences(side));
-      this.sides[side].text.scrollTop = 0;
+      toTop(this.sides[side].text);
     }
   }
 
@@ -50,7 +50,8 @@ class Responses {
     field.value = this.pair[side];
     this.sides[side].text.replaceChildren(field, h('div', { class: 'row' },
       button('save', 'Save and accept', { fixed: 'Ctrl+Enter', kind: 'primary' }), button('cancel', 'Cancel', { fixed: 'Esc' })));
-    field.focus();
+    field.focus({ preventScroll: true });
+    this.sides[side].text.lastChild.scrollIntoView({ block: 'nearest' });
     field.setSelectionRange(field.value.length, field.value.length);
   }
 

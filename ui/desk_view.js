@@ -66,6 +66,8 @@ class DeskView {
     const { pair, data } = this;
     if (!data) return;
     this.header.show(pair, this.looking, data.campaign);
+    this.el.classList.toggle('looking', Boolean(this.looking));
+    this.el.querySelectorAll('.acts button').forEach((made) => made.setAttribute('aria-disabled', String(Boolean(this.looking) && made.dataset.act !== 'undo')));
     this.keys.mark(this.header.element);
     // What waits in the outbox counts as done already.
     const waiting = this.outbox.items.reduce((n, item) => n + (NO_DECISION[item.act] ?? 1), 0);
