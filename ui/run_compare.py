@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from db import metrics, runs
+from db import curricula, metrics, runs
 from db.runs import RunCard
 from ui import charts, state
 from ui.palette import palette
@@ -88,7 +88,9 @@ def all_settings(look: Look) -> None:
     """Every number of the run, and what it ran on."""
     with state.database().reading() as session:
         card = runs.get(session, look.run.id)
-    rows = [{"setting": name.replace("_", " "), "value": _told(value)} for name, value in settings(card).items()]
+        curriculum = card.curriculum_id and curricula.get(session, card.curriculum_id).name
+    rows = [{"setting": "curriculum", "value": curriculum or "none that was saved"}]
+    rows += [{"setting": name.replace("_", " "), "value": _told(value)} for name, value in settings(card).items()]
     rows += [{"setting": name, "value": _told(value)} for name, value in card.env.items()]
     rows.append(
         {"setting": "hash of the training order", "value": (card.training_plan_sha256 or "not planned yet")[:16]}
