@@ -6,7 +6,7 @@ rule's precision cannot be known, and its recall is over pairs that every rule l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -36,7 +36,9 @@ class RuleCheck:
     """One rule against people. `refused` counts all pairs that fail it, `refused_seen` those that people judged.
 
     `precision`: of the pairs it refused and people saw, how many are bad. `recall`: of the bad pairs that people
-    saw, how many it refused.
+    saw, how many it refused. People see far more of the pairs that passed, so `weighted` is the recall over all
+    pairs, if those that people judged are like the others of their side (refused by this rule, by any, by none);
+    None until people have judged pairs of each side.
     """
 
     rule: str
@@ -44,6 +46,7 @@ class RuleCheck:
     refused_seen: int
     precision: Share
     recall: Share
+    weighted: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +91,30 @@ def rules(session: Session, said: Mapping[int, bool] | None = None) -> list[Rule
     query = select(f.name, f.pair_id).where(f.passed == False, f.pair_id.not_in(live)).distinct()  # noqa: E712
     for name, pair_id in session.execute(query):
         refused[name].append(pair_id)
+    any_rule = {i for ids in refused.values() for i in ids}
+    n_passed = _n_live(session) - len(any_rule)
+    bad_refused = _about(len(any_rule), [said[i] for i in any_rule if i in said])
+    bad_passed = _about(n_passed, [bad for i, bad in said.items() if i not in any_rule])
     found = []
     for name, ids in refused.items():
-        seen = [i for i in ids if i in said]
-        bad = sum(said[i] for i in seen)
-        found.append(RuleCheck(name, len(ids), len(seen), share(bad, len(seen)), share(bad, n_bad)))
+        seen = [said[i] for i in ids if i in said]
+        ours, weighted = _about(len(ids), seen), None
+        if ours is not None and bad_refused is not None and bad_passed is not None and bad_refused + bad_passed:
+            weighted = min(1.0, ours / (bad_refused + bad_passed))
+        bad = sum(seen)
+        found.append(RuleCheck(name, len(ids), len(seen), share(bad, len(seen)), share(bad, n_bad), weighted))
     return found
+
+
+def _about(n: int, judged_bad: Sequence[bool]) -> float | None:
+    """How many of `n` pairs are bad, if they are like those that were judged."""
+    return n * sum(judged_bad) / len(judged_bad) if judged_bad else None
+
+
+def _n_live(session: Session) -> int:
+    p = PairRow
+    query = select(func.count()).select_from(p).where(p.video_id.not_in(withdrawals.withdrawn_ids()))
+    return session.execute(query).scalar_one()
 
 
 def by_level(session: Session, said: Mapping[int, bool] | None = None) -> list[LevelCheck]:

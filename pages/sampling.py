@@ -48,20 +48,21 @@ def _promise(card: CampaignCard, found: list[StratumState]) -> str:
     if not found:
         return by
     first = found[0]
-    return f"at most {first.tolerated:.1%} bad pairs tolerated, {first.confidence:.0%} sure; {by}{again}"
+    tolerated = f"{first.tolerated * 100:g} % bad pairs tolerated, {first.confidence * 100:g} % sure"
+    return f"{tolerated}; {by}{again}"
 
 
 def _strata(found: list[StratumState]) -> None:
     rows = [
         {"stratum": words(s.kind, s.level, s.model), "pairs": s.n_pairs, "read": f"{s.n_read:,} of {s.n_sample:,}",
-         "verdict": VERDICTS[s.verdict], "bad": s.bad, "what is known": _known(s),
+         "verdict": VERDICTS[s.verdict], "bad": "" if s.bad is None else f"{s.bad:,}", "what is known": _known(s),
          "decided": DONE.get(s.done or "", "")}
         for s in found
     ]  # fmt: skip
     wide = st.column_config.TextColumn(width="medium")
     st.dataframe(rows, hide_index=True, column_config={
         "stratum": wide, "what is known": wide,
-        "bad": st.column_config.NumberColumn(help="Told with the verdict; pairs nobody could call count as bad."),
+        "bad": st.column_config.TextColumn(help="Told with the verdict; pairs nobody could call count as bad."),
     })  # fmt: skip
     if any(s.verdict == "accepted" and s.bound and s.bound.share > s.tolerated for s in found):
         st.caption(
@@ -88,6 +89,7 @@ def _decide(card: CampaignCard, found: list[StratumState]) -> None:
         }
         chosen = st.selectbox("Decide", list(names), format_func=lambda i: escaped(names[i]), key=f"stratum_{card.id}")
         _acts(next(s for s in told if s.id == chosen), why)
+        _all_passed(card, [s for s in told if s.verdict == "accepted" and s.done is None], why)
     ends = escaped(why or "Nobody is asked any more; strata without a verdict stay without one.")
     if card.open and st.button(
         "End this campaign", type="tertiary", key=f"end_{card.id}", disabled=why is not None, help=ends
@@ -96,6 +98,36 @@ def _decide(card: CampaignCard, found: list[StratumState]) -> None:
             with state.database().session() as session:
                 campaigns.close(session, state.person(), card.id)
             forget()
+            st.rerun()
+
+
+def _all_passed(card: CampaignCard, passed: list[StratumState], why: str | None) -> None:
+    """With many strata one does not want to press one button each."""
+    if len(passed) > 1 and st.button(
+        f"Accept the rest of all {len(passed):,} that passed", icon=":material/done_all:", key=f"all_{card.id}",
+        disabled=why is not None, help=escaped(why or ""),
+    ):  # fmt: skip
+        st.session_state[ASKED] = (-card.id, "accepted")
+    if (asked := st.session_state.get(ASKED)) and asked[0] == -card.id and passed:
+        _confirm_all(passed)
+
+
+@st.dialog("Decide all strata that passed", on_dismiss=lambda: st.session_state.pop(ASKED, None))
+def _confirm_all(passed: list[StratumState]) -> None:
+    with state.database().reading() as session:
+        n_rest = sum(settling.n_rest(session, s.id) for s in passed)
+    n_read = sum(s.n_read for s in passed)
+    st.markdown(f"**{n_rest:,}** pairs that nobody read will be **accepted**, each stratum with its own bound; the "
+                f"**{n_read:,}** that were read are decided by their readers.")  # fmt: skip
+    st.caption("Each stratum is a bulk decision of its own, and can be taken back by itself.")
+    if st.button("Yes, decide all", type="primary", key="settle_all_yes"):
+        with telling():
+            for s in passed:
+                with state.database().session() as session:
+                    settling.settle(session, state.person(), s.id, "accepted")
+            forget()
+            _put_away()
+            st.toast(f"{len(passed):,} strata decided.", icon=":material/check:")
             st.rerun()
 
 

@@ -70,14 +70,12 @@ def _figures(judged: list[Compared]) -> None:
         "Intervals are 95 %, by drawing whole videos again."
     )
     rows = [
-        {"person": b.first, "and": b.second, "pairs": b.figure.n, "alike": b.figure.observed, "kappa": b.figure.value,
-         "low": b.figure.low, "high": b.figure.high, "": b.figure.why or ""}
+        {"person": b.first, "and": b.second, "pairs": b.figure.n, "alike": f"{b.figure.observed or 0:.0%}",
+         "kappa": b.figure.value, "low": b.figure.low, "high": b.figure.high, "note": b.figure.why or ""}
         for b in agreement.between(judged)
     ]  # fmt: skip
     number = st.column_config.NumberColumn(format="%.2f")
-    st.dataframe(rows, hide_index=True, column_config={
-        "kappa": number, "low": number, "high": number, "alike": st.column_config.NumberColumn(format="percent"),
-    })  # fmt: skip
+    st.dataframe(rows, hide_index=True, column_config={"kappa": number, "low": number, "high": number})
 
 
 def _value(figure: Agreement) -> str:

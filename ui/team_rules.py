@@ -27,22 +27,29 @@ def filters_against_people() -> None:
         return
     st.caption(
         f"Over {n_judged:,} pairs that people judged alone. **Precision**: of the pairs a rule refused and people saw, "
-        "how many are bad. **Recall**: of the bad pairs that people saw, how many the rule refused. Pairs that a rule "
-        "refused are never queued, so without a check below both are about nothing, and a recall of 0 is no fault."
+        "how many are bad. **Recall**: of all bad pairs, how many the rule refused; judged pairs stand for the others "
+        "of their side. Refused pairs are never queued, so both are known only after a check below."
     )
-    share = st.column_config.NumberColumn(format="percent")
     rows = [
         {"rule": r.rule.replace("_", " "), "refused": r.refused, "of them judged": r.refused_seen,
-         **_told("precision", r.precision), **_told("recall", r.recall)}
+         "precision": _told(r.precision), "95 % interval": _range(r.precision), "bad ones it refused": _seen(r.recall),
+         "recall, weighted": "not known" if r.weighted is None else f"about {r.weighted:.0%}"}
         for r in found
     ]  # fmt: skip
-    st.dataframe(rows, hide_index=True, column_config={"precision": share, "recall": share})
+    st.dataframe(rows, hide_index=True, column_config={
+        "bad ones it refused": st.column_config.TextColumn(help="Of the bad pairs that people saw; most had passed"),
+        "recall, weighted": st.column_config.TextColumn(help="An estimate for all pairs, without an interval"),
+    })  # fmt: skip
     _check(n_filtered, open_ones)
     _levels([(c.level, c.rejected) for c in levels])
 
 
-def _told(name: str, share: Share) -> dict[str, object]:
-    return {name: share.value, f"{name}: counts": f"{share.n_yes:,} of {share.n:,}", f"{name}: 95 %": _range(share)}
+def _told(share: Share) -> str:
+    return "not known" if share.value is None else f"{share.value:.0%} ({_seen(share)})"
+
+
+def _seen(share: Share) -> str:
+    return f"{share.n_yes:,} of {share.n:,}"
 
 
 def _range(share: Share) -> str:

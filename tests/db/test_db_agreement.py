@@ -171,8 +171,14 @@ def test_a_check_asks_blind_about_refused_pairs_and_changes_none(shelf, me, bob,
     found = rule(shelf)
     assert (found.refused_seen, found.precision.n_yes, found.precision.n) == (4, 3, 4)
     assert (found.precision.low, found.precision.high) == exact(3, 4)
-    assert (found.recall.n_yes, found.recall.n) == (3, 3)
-    assert shelf.look(campaigns.card, made).n_done == 4
+    assert (found.recall.n_yes, found.recall.n, found.weighted) == (3, 3, None)
+    for number, pair_id in enumerate(set(asked) - set(of_refused)):
+        side = campaigns.left_is_chosen(made, pair_id, bob.id)
+        shelf.do(opinions.give, bob, made, item(pair_id, "left" if side == (number > 0) else "right"))
+    # 3 of 4 refused pairs that were read are bad, of 6; 1 of 4 that passed, of 4: 4.5 of 5.5.
+    assert rule(shelf).weighted == pytest.approx(4.5 / 5.5)
+    assert rule(shelf).recall.n == 4
+    assert shelf.look(campaigns.card, made).n_done == 8
 
 
 def test_bulk_decisions_say_nothing_of_a_rule_or_a_level(shelf, me, refused):

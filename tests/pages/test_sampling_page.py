@@ -122,7 +122,7 @@ def test_nothing_of_good_and_bad_is_on_the_page_while_a_sample_is_read(database)
     shown = opened("sampling").dataframe[0].value
     for verdict, bad, known in zip(open_ones, shown["bad"], shown["what is known"], strict=True):
         if verdict == "reading":
-            assert (bad != bad or bad is None, known) == (True, "told when the sample is complete")
+            assert (bad, known) == ("", "told when the sample is complete")
 
 
 def test_the_rest_is_decided_after_the_verdict_and_taken_back(database):
@@ -143,6 +143,19 @@ def test_the_rest_is_decided_after_the_verdict_and_taken_back(database):
     button(app, "Take it back").click().run()
     with database.reading() as session:
         assert verdicts.states(session, campaign)[0].done is None
+
+
+def test_all_strata_that_passed_are_decided_at_once(database):
+    campaign = campaign_of(database)
+    read(database, campaign)
+    app = opened("sampling")
+    button(app, "that passed").click().run()
+    app.button(key="settle_all_yes").click().run()
+    assert not app.exception
+    with database.reading() as session:
+        assert {s.done for s in verdicts.states(session, campaign)} == {"accepted"}
+        assert campaigns.card(session, campaign).closed_ms is not None
+    assert statuses(database).get("pending", 0) == 0
 
 
 def test_a_refused_stratum_cannot_be_accepted_unread(database):
