@@ -185,10 +185,18 @@ def _train(add: Commands) -> None:
 
 
 def _evaluate(add: Commands) -> None:
-    made = _command(add, "evaluate", "jobs.commands.evaluate", "score a run or a model", "evaluate --run 1 --limit 100")
+    example = "evaluate --model ~/models/Qwen2.5-VL-7B-Instruct --benchmarks tempcompass --data ~/benchmarks"
+    made = _command(add, "evaluate", "jobs.commands.evaluate", "score a run or a model", example)
     made.add_argument("--run", type=int, metavar="ID", help="the run whose model is scored")
     made.add_argument("--model", metavar="FOLDER", help="or a model's folder")
-    made.add_argument("--benchmarks", type=_names, default=(), metavar="A,B", help="default: all that fit the model")
+    which = "drawn_world, held_out_preference (on held-out videos); with --data also tempcompass, vinoground, "
+    which += "tvbench, mvbench, tomato, vitatecs, next_qa, mlvu, video_mme (default: all that are there)"
+    made.add_argument("--benchmarks", type=_names, default=(), metavar="A,B", help=which)
+    what = "official annotation files and videos, in it, in a folder of the benchmark's name, or below"
+    made.add_argument("--data", metavar="FOLDER", help=f"{what}; nothing is downloaded")
+    made.add_argument("--pictures", type=int, default=16, metavar="N", help="of each video of --data (default 16)")
+    what = "score a run also on videos that it was trained on; the score says so"
+    made.add_argument("--allow-contaminated", action="store_true", help=what)
     made.add_argument("--limit", type=int, metavar="N", help="at most this many questions of each")
     _seed(made)
 

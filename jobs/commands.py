@@ -22,6 +22,7 @@ from db.session import Database
 from jobs import conversations, launch, payloads, starting
 from jobs.follow import Studio, follow, words
 from jobs.payloads import Payload
+from jobs.tasks import in_files
 from tempo_core import folders
 from tempo_core.errors import TempoError, TooFew
 from tempo_core.recipes import PRESETS, RECIPES, RunConfig
@@ -125,7 +126,19 @@ def train(args: Namespace) -> int:
 
 def evaluate(args: Namespace) -> int:
     model = None if args.model is None else str(checkpoints.inspect(args.model).path)
-    payload = payloads.EvaluatePayload(args.run, model, benchmarks=args.benchmarks, limit=args.limit, seed=args.seed)
+    payload = payloads.EvaluatePayload(
+        args.run,
+        model,
+        benchmarks=args.benchmarks,
+        limit=args.limit,
+        seed=args.seed,
+        data=None if args.data is None else str(Path(args.data).expanduser().resolve()),
+        pictures=args.pictures,
+        allow_contaminated=args.allow_contaminated,
+    )
+    # What can be known at once must not wait for a worker: a folder without its files, a bad line in one of them.
+    for found in in_files.opened(payload):
+        print(found.told(), flush=True)
     return _do(args, payload)
 
 

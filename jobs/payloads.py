@@ -160,8 +160,17 @@ class EvaluatePayload:
     limit: int | None = None
     """At most this many questions of each benchmark."""
     seed: int = 0
+    data: str | None = None
+    """The folder of the benchmarks that ask about files: their annotations and videos."""
+    pictures: int = 16
+    """Pictures of a video of that folder that the model is shown."""
+    allow_contaminated: bool = False
+    """Score a run also on videos that it was trained on."""
 
     def __post_init__(self) -> None:
+        _at_least("pictures", self.pictures, 1)
+        if self.limit is not None:
+            _at_least("limit", self.limit, 1)
         if (self.run_id is None) == (self.model is None):
             raise BadPayload("An evaluation needs either a run or a model folder, and not both.")
 

@@ -59,14 +59,30 @@ def _model(line: EvaluationLine) -> str:
 
 
 def _held_out(table: list[EvaluationLine]) -> list[EvaluationLine]:
-    """Figures can be compared on the same held-out videos only; the newest set first."""
-    shas = list(dict.fromkeys(str(line.settings.get("dataset", "")) for line in table))
+    """Figures can be compared on the same held-out videos only; the newest set first. Those of files have none."""
+    shas = list(dict.fromkeys(str(line.settings["dataset"]) for line in table if "dataset" in line.settings))
     with state.database().reading() as session:
         named = {v.content_sha256: f"{v.name} {v.number}" for v in datasets.listing(session)}
-    if len(shas) == 1:
+    if len(shas) < 2:
         return table
     chosen = st.selectbox("Held-out videos of", shas, format_func=lambda sha: named.get(sha, sha[:12]))
-    return [line for line in table if str(line.settings.get("dataset", "")) == chosen]
+    return [line for line in table if str(line.settings.get("dataset", chosen)) == chosen]
+
+
+def _coverage(lines: list[EvaluationLine]) -> None:
+    """What a benchmark in files was asked on; a score on some of the videos must say so."""
+    for line in lines:
+        if found := line.settings.get("coverage"):
+            missing = f" Missing, among others: {', '.join(found['missing'][:5])}." if found["missing"] else ""
+            unreadable = line.settings.get("unreadable", [])
+            damaged = f" Could not be read: {', '.join(unreadable[:5])}." if unreadable else ""
+            trained = " **Contaminated**: it was also trained on." if line.settings.get("contaminated") else ""
+            st.caption(
+                f"{found['found']:,} of {found['videos']:,} videos found, {found['asked']:,} of {found['questions']:,} "
+                f"questions asked, {line.settings['pictures']} pictures each.{escaped(missing + damaged)}{trained} Our "
+                "prompts and our reading of answers: these are no leaderboard numbers."
+            )
+            return
 
 
 def _benchmark(benchmark: str, table: list[EvaluationLine]) -> None:
@@ -75,20 +91,22 @@ def _benchmark(benchmark: str, table: list[EvaluationLine]) -> None:
     for line in table:
         if line.benchmark == benchmark:
             newest.setdefault((_model(line), line.metric), line)
-    title, _ = TITLES.get(benchmark, (benchmark, ""))
+    title, explained = TITLES.get(benchmark, (benchmark, ""))
     st.subheader(escaped(title))
-    if benchmark in EXPLAINED:
-        st.caption(EXPLAINED[benchmark])
+    st.caption(EXPLAINED.get(benchmark, explained))
+    _coverage(list(newest.values()))
     models = sorted({model for model, _ in newest}, key=lambda model: (not model.startswith("base"), model))
     last = [model for model in models if model.startswith("base")] + [m for m in models if m.startswith("run")][-3:]
     shown = st.multiselect("Models", models, last, key=f"models_{benchmark}", max_selections=6)
     lines = sorted((e for key, e in newest.items() if key[0] in shown), key=lambda e: (models.index(_model(e)), e.id))
     _plots(benchmark, lines)
-    base = {line.metric: line.id for line in newest.values() if line.run_id is None}
+    # Only what was asked of the same model in the same way is subtracted; the newest figure comes first.
+    bases = [line for line in reversed(table) if line.benchmark == benchmark and line.run_id is None]
+    base = {(line.model_id, line.metric, line.settings_sha256): line.id for line in bases}
     st.dataframe(
         [
             {"model": _model(e), "metric": e.metric, "value": e.value, "low": e.low, "high": e.high,
-             "change against base": change(base[e.metric], e.id) if e.run_id and e.metric in base else "",
+             "change against base": _change(base.get((e.model_id, e.metric, e.settings_sha256)), e),
              "chance": e.chance, "questions": e.n, "videos": e.n_groups, "unparsed": e.n_unparsed}
             for e in lines
         ],
@@ -96,6 +114,10 @@ def _benchmark(benchmark: str, table: list[EvaluationLine]) -> None:
         column_config={name: st.column_config.NumberColumn(format="%.3f") for name in VALUES}
         | {"change against base": st.column_config.TextColumn(width="medium")},
     )  # fmt: skip
+
+
+def _change(base_id: int | None, line: EvaluationLine) -> str:
+    return "" if base_id is None or line.run_id is None else change(base_id, line.id)
 
 
 def _plots(benchmark: str, lines: list[EvaluationLine]) -> None:

@@ -79,5 +79,20 @@ TITLES = {
         "Held-out pairs",
         "Does the model prefer the chosen response? Beside it the rule that the longer response wins.",
     ),
+    "tempcompass": (
+        "TempCompass",
+        "Action, direction, speed, order and change of attributes, asked as multiple choice, yes or no, and captions.",
+    ),
+    "vinoground": (
+        "Vinoground",
+        "Pairs that differ in order alone. Text, video: both of a pair's questions right; group: all four.",
+    ),
+    "tvbench": ("TVBench", "Ten tasks that one picture or the text alone does not answer."),
+    "mvbench": ("MVBench", "Twenty tasks of perception and of time."),
+    "tomato": ("TOMATO", "Six types of motion, three to seven options."),
+    "vitatecs": ("VITATECS", "The true caption beside one that is wrong in one aspect of time."),
+    "next_qa": ("NExT-QA", "Five answers; questions of cause, time and description, and their eight types."),
+    "mlvu": ("MLVU", "Long videos, seven tasks; mean_of_tasks is its own figure."),
+    "video_mme": ("Video-MME", "Short, medium and long videos, without subtitles."),
 }
 """Title and explanation of each benchmark, for people."""

@@ -1,0 +1,103 @@
+"""The part of an evaluation that asks about a folder of files: what is opened, and what must not be measured.
+
+A video that the run was trained on says nothing about what it learned, so such a run is refused by the video's bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from db import datasets
+from db.session import Database
+from jobs.payloads import EvaluatePayload
+from tempo_core import benchmarks
+from tempo_core.errors import HeldOutLeak, TooFew
+from tempo_core.media import sha256_of
+from tempo_core.types import JsonDict
+
+if TYPE_CHECKING:
+    from tempo_core.benchmarks.in_files import Opened
+
+_TOLD = 20
+
+
+def opened(payload: EvaluatePayload) -> list[Opened]:
+    """The benchmarks of the payload that are asked of its folder; all whose files are there when none is named.
+
+    Raises:
+        TooFew: A benchmark that was named needs a folder, or finds nothing in it.
+    """
+    for name in payload.benchmarks:
+        benchmarks.check(name)
+    named = [name for name in payload.benchmarks if name in benchmarks.IN_FILES]
+    if payload.data is None:
+        if named:
+            raise TooFew(f"{named[0]} asks about videos in files. Name their folder: --data FOLDER")
+        return []
+    folder = Path(payload.data)
+    if payload.benchmarks:
+        return [_open(name, folder, payload) for name in named]
+    found = [_open(name, folder, payload) for name in benchmarks.IN_FILES if _there(name, folder)]
+    if not found:
+        raise TooFew(
+            f"{folder} is, and holds, no folder named after a benchmark. Say which ones to ask: --benchmarks, with one "
+            f"or more of {', '.join(benchmarks.IN_FILES)}"
+        )
+    return found
+
+
+def _open(name: str, folder: Path, payload: EvaluatePayload) -> Opened:
+    return benchmarks.load_in_files(name).open(folder, limit=payload.limit, n_pictures=payload.pictures)
+
+
+def _there(name: str, folder: Path) -> bool:
+    """Whether the folder has that benchmark's name, or holds one of it: files of several are named alike."""
+    inside = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    return _plain(name) in {_plain(part) for part in (folder.name, *inside)}
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def tell(found: Opened, folder: Path) -> None:
+    """What was found and what is missing into the log; every missing video into a file of the job."""
+    print(found.told(), flush=True)
+    if not found.missing:
+        return
+    path = folder / f"{found.name}_missing.txt"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{name}\n" for name in found.missing))
+    more = f" and {len(found.missing) - _TOLD} more, all in {path}" if len(found.missing) > _TOLD else ""
+    print(f"{found.name}: missing {', '.join(found.missing[:_TOLD])}{more}", flush=True)
+
+
+def settings(found: Opened, payload: EvaluatePayload, trained_on: Sequence[str]) -> JsonDict:
+    """Those of the benchmark, the seed, and which of its videos were trained on."""
+    contaminated = {"contaminated": list(trained_on)} if trained_on else {}
+    return {**found.settings(), "seed": payload.seed, **contaminated}
+
+
+def trained_on(database: Database, found: Opened, version_id: int | None, *, allowed: bool) -> tuple[str, ...]:
+    """The benchmark's videos that the version trains on, by their bytes. Only files of the same size are read.
+
+    Raises:
+        HeldOutLeak: There are some, and that was not allowed.
+    """
+    if version_id is None:
+        return ()
+    with database.reading() as session:
+        videos = {item.pair.video for item in datasets.items(session, version_id, "train")}
+    known = {video.sha256 for video in videos}
+    sizes = {video.path.stat().st_size for video in videos if video.path.exists()}
+    whole = all(video.path.exists() for video in videos)
+    suspects = {n: p for n, p in found.videos.items() if not whole or p.stat().st_size in sizes}
+    both = tuple(str(name) for name, path in suspects.items() if sha256_of(path) in known)
+    if both and not allowed:
+        raise HeldOutLeak(
+            f"{found.name}: {len(both)} of its videos were trained on, such as {both[0]}. A score on them would not "
+            "tell what the model learned. Use another benchmark, or score them all the same: --allow-contaminated"
+        )
+    return both
