@@ -22,6 +22,17 @@ function s(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** A text that scrolls by itself. Setting `scrollTop` lays the whole page out at once, so `toTop` does it only where needed. */
+function scrolling(element) {
+  element.addEventListener('scroll', () => { element.scrolled = true; }, { passive: true });
+  return element;
+}
+
+function toTop(element) {
+  if (element.scrolled) element.scrollTop = 0;
+  element.scrolled = false;
+}
+
 const ICONS = {
   play: 'M4.5 2.6v10.8L13 8z',
   pause: 'M4 2.8h2.8v10.4H4zM9.2 2.8H12v10.4H9.2z',
