@@ -93,7 +93,9 @@ def _studio(folder: Path, quick: bool) -> Home:
     if (folder / "home" / "tempo.db").exists():
         return Home(folder / "home")
     folder.mkdir(parents=True, exist_ok=True)
-    return homes.build(folder, 8 if quick else N_VIDEOS, N_PAIRS)
+    if quick:
+        return homes.build(folder, 4, N_PAIRS, homes.SMALL)
+    return homes.build(folder, N_VIDEOS, N_PAIRS)
 
 
 def _machine() -> Figures:

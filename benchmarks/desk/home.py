@@ -32,11 +32,11 @@ from tempo_core.timeline import Judgement, Richness, judge, timeline_sha256
 from tempo_core.types import Answer, PerturbationPlan, Sampling
 from tempo_core.types import Video as ScannedVideo
 
-SIZE = (854, 480)
+SIZE, SMALL = (854, 480), (320, 180)
 RATES = (Fraction(25), Fraction(30000, 1001))
 CLIPS_S = (2.4, 1.7, 3.1, 2.0, 2.8, 1.5, 2.2, 2.6, 1.9, 1.8)
-"""Ten clips, 22 s: with `BIT_RATE` about 5 MB a file."""
-BIT_RATE = 1_850_000
+"""Ten clips, 22 s: with `BITS_PER_PIXEL` a second about 5 MB a file."""
+BITS_PER_PIXEL = 4.5
 PROMPT = "Describe what happens in this video in detail, in the order in which it happens."
 SENTENCES = (
     "A woman in a dark red coat walks through the market hall and stops in front of a stall with oranges and lemons.",
@@ -63,7 +63,7 @@ class Footage:
     judgement: Judgement
 
 
-def build(root: Path, n_videos: int, n_pairs: int) -> Home:
+def build(root: Path, n_videos: int, n_pairs: int, size: tuple[int, int] = SIZE) -> Home:
     """Draw the videos beside the home and make the pairs by the product's own verbs."""
     home = Home(root / "home").make()
     migrate.upgrade(home)
@@ -72,7 +72,7 @@ def build(root: Path, n_videos: int, n_pairs: int) -> Home:
     folder.mkdir()
     with database.session() as session:
         library = videos.library(session, folder)
-        made = [_pairs_of(session, home, library, video) for video in _videos(folder, home, n_videos)]
+        made = [_pairs_of(session, home, library, video) for video in _videos(folder, home, n_videos, size)]
         # Round robin: the pair that comes next is about another file.
         drafts = [of_one[k] for k in range(max(map(len, made))) for of_one in made if k < len(of_one)]
         pairs.create_many(session, drafts[:n_pairs])
@@ -92,13 +92,14 @@ def copy_of(home: Home, root: Path) -> Home:
 
 
 # ---- videos ---------------------------------------------------------------------------------------------------------
-def _videos(folder: Path, home: Home, n_videos: int) -> list[Footage]:
-    drawn = [_drawn(folder / f"footage-{rate.numerator}.mp4", rate, seed, home) for seed, rate in enumerate(RATES)]
+def _videos(folder: Path, home: Home, n_videos: int, size: tuple[int, int]) -> list[Footage]:
+    paths = [folder / f"footage-{rate.numerator}.mp4" for rate in RATES]
+    drawn = [_drawn(path, rate, seed, home, size) for seed, (path, rate) in enumerate(zip(paths, RATES, strict=True))]
     return [*drawn, *(_twin(drawn[k % len(drawn)], k, home) for k in range(len(drawn), n_videos))]
 
 
-def _drawn(path: Path, rate: Fraction, seed: int, home: Home) -> Footage:
-    write(path, rate, seed)
+def _drawn(path: Path, rate: Fraction, seed: int, home: Home, size: tuple[int, int]) -> Footage:
+    write(path, rate, seed, size)
     found = scan(path, home.cache)
     judgement = judge(load_measures(found.measures_path), Richness())
     if judgement.left_out_by is not None:
@@ -116,35 +117,35 @@ def _twin(video: Footage, number: int, home: Home) -> Footage:
     return replace(video, path=path, sha256=sha256)
 
 
-def write(path: Path, rate: Fraction, seed: int) -> None:
+def write(path: Path, rate: Fraction, seed: int, size: tuple[int, int]) -> None:
     """Ten plainly different clips with a moving disc and grain, encoded like the product's own proxies."""
     rng = np.random.default_rng(seed)
-    grain = [rng.normal(0, 9, (SIZE[1], SIZE[0], 1)).astype(np.int8).repeat(3, axis=2) for _ in range(5)]
+    grain = [rng.normal(0, 9, (size[1], size[0], 1)).astype(np.int8).repeat(3, axis=2) for _ in range(5)]
     options = {name: value for name, value in PROXY_OPTIONS.items() if name != "crf"}
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as out:
         stream = out.add_stream("libx264", rate=rate, options=options)
-        stream.bit_rate, stream.pix_fmt = BIT_RATE, "yuv420p"
-        stream.width, stream.height = SIZE
+        stream.bit_rate, stream.pix_fmt = round(BITS_PER_PIXEL * size[0] * size[1]), "yuv420p"
+        stream.width, stream.height = size
         for clip, length_s in enumerate(CLIPS_S):
-            ground = _ground(rng, clip)
+            ground = _ground(rng, clip, size)
             for k in range(round(length_s * rate)):
-                image = cv2.add(_scene(ground, k), grain[k % len(grain)], dtype=cv2.CV_8U)
+                image = cv2.add(_scene(ground, k, size), grain[k % len(grain)], dtype=cv2.CV_8U)
                 out.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
         out.mux(stream.encode())
 
 
-def _ground(rng: np.random.Generator, clip: int) -> NDArray[np.uint8]:
+def _ground(rng: np.random.Generator, clip: int, size: tuple[int, int]) -> NDArray[np.uint8]:
     """A textured background, wider than the picture so that it can pan; the hue tells the clips apart."""
     hue, light = round(180 * (clip * 0.381966 % 1)), (215, 120)[clip % 2]
     coarse = rng.integers(-35, 35, (8, 18, 1))
     coloured = np.full((8, 18, 3), (hue, 170, light)) + coarse * np.array((0, 1, 1))
     small = cv2.cvtColor(np.clip(coloured, 0, 255).astype(np.uint8), cv2.COLOR_HSV2BGR)
-    return np.asarray(cv2.resize(small, (SIZE[0] + 200, SIZE[1]), interpolation=cv2.INTER_CUBIC), np.uint8)
+    return np.asarray(cv2.resize(small, (size[0] + 200, size[1]), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def _scene(ground: NDArray[np.uint8], k: int) -> NDArray[np.uint8]:
-    image = np.ascontiguousarray(ground[:, 2 * k % 200 :][:, : SIZE[0]])
-    cv2.circle(image, (80 + 9 * k % (SIZE[0] - 160), SIZE[1] // 2), 50, (90, 225, 235), -1, cv2.LINE_AA)
+def _scene(ground: NDArray[np.uint8], k: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    image = np.ascontiguousarray(ground[:, 2 * k % 200 :][:, : size[0]])
+    cv2.circle(image, (80 + 9 * k % (size[0] - 160), size[1] // 2), size[1] // 10, (90, 225, 235), -1, cv2.LINE_AA)
     return image
 
 
@@ -154,7 +155,8 @@ def _pairs_of(session: Session, home: Home, library: int, video: Footage) -> lis
     sha = timeline_sha256(video.sha256, video.times_sha256, timeline)
     measures = load_measures(measures_path(home.cache, video.sha256))
     length_s = float(measures.edges_s[-1])
-    scanned = ScannedVideo(video.sha256, video.path, measures.fps, measures.n_frames, length_s, *SIZE)
+    size = measures.probe["width"], measures.probe["height"]
+    scanned = ScannedVideo(video.sha256, video.path, measures.fps, measures.n_frames, length_s, *size)
     video_id = videos.record(session, library, video.path.name, scanned, video.times_sha256, measures.probe)
     timeline_id = timelines.record(session, video_id, Richness(), video.judgement, sha)
     model = models.register(session, video.path.parent, "tiny", "0" * 64, name="A model that was never asked")
