@@ -87,7 +87,7 @@ def _decide(card: CampaignCard, found: list[StratumState]) -> None:
         names = {
             s.id: f"{words(s.kind, s.level, s.model)}: {DONE.get(s.done or '', VERDICTS[s.verdict])}" for s in told
         }
-        chosen = st.selectbox("Decide", list(names), format_func=lambda i: escaped(names[i]), key=f"stratum_{card.id}")
+        chosen = st.selectbox("Decide", list(names), format_func=names.__getitem__, key=f"stratum_{card.id}")
         _acts(next(s for s in told if s.id == chosen), why)
         _all_passed(card, [s for s in told if s.verdict == "accepted" and s.done is None], why)
     ends = escaped(why or "Nobody is asked any more; strata without a verdict stay without one.")

@@ -14,10 +14,10 @@ def characteristic(
 ) -> go.Figure:
     """How likely a stratum passes (operating characteristic), against the share of its pairs that are bad."""
     figure = go.Figure()
-    top = min(1.0, max(0.1, 3 * tolerated))
+    top = min(1.0, max(0.04, 2 * tolerated))
     shares = [top * i / 60 for i in range(61)]
     plans = {chosen.max_bad: chosen}
-    for allowed in (0, 1, 3, 8):
+    for allowed in (0, 1, 3):
         plan = acceptance.plan(n_pairs, tolerated, confidence, max_bad=allowed, n_strata=n_strata)
         if plan.n_sample < n_pairs:
             plans.setdefault(plan.max_bad, plan)

@@ -43,7 +43,7 @@ def plan() -> None:
         if not found:
             _nothing(again)
             return
-        _table(found, asked)
+        _table(found)
         _cost(found)
         _look(found, asked)
         _draw(wanted, asked, again)
@@ -118,26 +118,29 @@ def _models() -> dict[int, str]:
 
 
 def _nothing(again: bool) -> None:
+    if not state.pairs_in_database():
+        st.info("There are no pairs yet. Make some on the Pairs page, then plan here how few to read.",
+                icon=":material/casino:")  # fmt: skip
+        st.page_link("pages/pairs.py", label="Open Pairs", icon=":material/arrow_forward:")
+        return
     st.info("No pending pair of this filter can be sampled.", icon=":material/filter_alt_off:")
     more = "" if again else " Pairs whose stratum was read before are left out; the switch above takes them again."
     st.caption("They are decided, or their stratum is being read." + more)
     st.page_link("pages/pairs.py", label="Open Pairs", icon=":material/arrow_forward:")
 
 
-def _table(found: Sequence[StratumPlan], asked: Asked) -> None:
+def _table(found: Sequence[StratumPlan]) -> None:
     rows = [
         {"stratum": words(s.kind, s.level, s.model), "pairs": s.n_pairs, "read": s.plan.n_sample,
-         "of it": s.plan.n_sample / s.n_pairs, "passes with": s.plan.max_bad,
-         "passes if as good as expected": s.accepts_good,
+         "of it": f"{s.plan.n_sample / s.n_pairs:.1%}", "bad allowed": s.plan.max_bad,
+         "passes if as good as expected": f"{s.accepts_good:.0%}",
          "": "read all: known, not estimated" if s.plan.n_sample == s.n_pairs else ""}
         for s in found
     ]  # fmt: skip
-    share = st.column_config.NumberColumn(format="percent")
     st.dataframe(
         rows, hide_index=True, column_config={
-            "stratum": st.column_config.TextColumn(width="medium"), "of it": share,
-            "passes with": st.column_config.NumberColumn(help="bad ones in the sample at most, whatever the others do"),
-            "passes if as good as expected": share,
+            "stratum": st.column_config.TextColumn(width="medium"),
+            "bad allowed": st.column_config.NumberColumn(help="in the sample; with no more it passes for sure"),
         },
     )  # fmt: skip
 
@@ -164,17 +167,14 @@ def _look(found: Sequence[StratumPlan], asked: Asked) -> None:
         st.caption("Every stratum is small enough to be read to the last pair, so there is nothing to estimate.")
         return
     names = [words(s.kind, s.level, s.model) for s in sampled]
-    chosen = st.selectbox("Look closer at", range(len(sampled)), format_func=lambda i: escaped(names[i]), key="look")
+    chosen = st.selectbox("Look closer at", range(len(sampled)), format_func=names.__getitem__, key="look")
     s = sampled[chosen or 0]
     left, right = st.columns([3, 2])
     figure = characteristic(
         s.n_pairs, asked.tolerated, asked.confidence, len(sampled), s.plan, palette(st.context.theme.type)
     )
     left.plotly_chart(figure, key="characteristic")
-    right.dataframe(
-        [_choice(s, asked, len(sampled), int(allowed)) for allowed in ALLOWED[1:]], hide_index=True,
-        column_config={"passes if as expected": st.column_config.NumberColumn(format="percent")},
-    )  # fmt: skip
+    right.dataframe([_choice(s, asked, len(sampled), int(allowed)) for allowed in ALLOWED[1:]], hide_index=True)
     right.caption(
         escaped(
             f"Each of these keeps the promise: with more than {asked.tolerated:.1%} of {s.n_pairs:,} pairs bad, the "
@@ -188,7 +188,7 @@ def _choice(s: StratumPlan, asked: Asked, n_strata: int, allowed: int) -> dict[s
     other = acceptance.plan(s.n_pairs, asked.tolerated, asked.confidence, max_bad=allowed, n_strata=n_strata)
     mark = "planned" if other == s.plan else "read all" if other.n_sample == s.n_pairs else ""
     chance = acceptance.accepts(s.n_pairs, Plan(*other), asked.expected_bad)
-    return {"bad allowed": allowed, "read": other.n_sample, "passes if as expected": chance, "": mark}
+    return {"bad allowed": allowed, "read": other.n_sample, "passes if as expected": f"{chance:.0%}", "": mark}
 
 
 def _draw(wanted: PairFilter, asked: Asked, again: bool) -> None:

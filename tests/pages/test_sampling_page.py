@@ -71,7 +71,7 @@ def statuses(database) -> dict[str, int]:
 
 def test_an_empty_studio_says_what_to_do(home):
     page = texts(opened("sampling"))
-    assert "No pending pair of this filter can be sampled" in page
+    assert "There are no pairs yet" in page
     assert "Open Pairs" in page
 
 
