@@ -69,11 +69,13 @@ class BulkLine:
 def preview(
     session: Session, person: Person, wanted: PairFilter, verdict: str, *, redecide: bool = False
 ) -> BulkPreview:
-    p, matches = PairRow, where(wanted, session)
-    found = _by_status(session, wanted)
-    # Few pairs are held at any moment, so these are looked up by themselves.
-    locked = select(p.status, func.count()).where(~_free(person), p.claimed_by.is_not(None), *matches)
-    held = {status: n for status, n in session.execute(locked.group_by(p.status))}
+    p, found = PairRow, _by_status(session, wanted)
+    # Few pairs are held at any moment, so the filter is asked about those alone.
+    locked = list(session.execute(select(p.id).where(~_free(person), p.claimed_by.is_not(None))).scalars())
+    held: dict[str, int] = {}
+    if locked:
+        ours = select(p.status, func.count()).where(p.id.in_(videos.id_list(str(locked))), *where(wanted, session))
+        held = {status: n for status, n in session.execute(ours.group_by(p.status))}
     changing = _from(wanted, verdict, redecide=redecide)
     n_held = sum(held.get(status, 0) for status in changing)
     refused, same = found.pop("filtered", 0), found.pop(verdict, 0)

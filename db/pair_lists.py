@@ -140,15 +140,15 @@ def _searched(
         return found[:limit][::-1], len(found) > limit, True
     start = 0 if after is None else _id_of(after)
     found = _hits(session, c, wanted.search, passing, start, limit + 1)
-    earlier = start > 0 and bool(_hits(session, c, wanted.search, passing, start + 1, 1, backwards=True))
-    return found[:limit], earlier, len(found) > limit
+    return found[:limit], after is not None, len(found) > limit
 
 
 def _hits(
     session: Session, c: PairColumns, words: str, passing: Mask, beyond: int, n: int, *, backwards: bool = False
 ) -> list[int]:
     found: list[int] = []
-    look = FIRST_LOOK
+    # About as many hits as hold a page, if words and facets have nothing to do with each other.
+    look = max(FIRST_LOOK, int(2 * n * len(c) / max(1, passing.sum())))
     while len(found) < n:
         hits = pair_masks.search(session, words, beyond=beyond, limit=look, backwards=backwards)
         at = c.places(hits)
@@ -232,8 +232,8 @@ def facets(session: Session, wanted: PairFilter = NO_FILTER) -> Facets:
 
 def _values(found: Numbers) -> list[tuple[int, int]]:
     """(value, how often), rising."""
-    values, n = np.unique(found, return_counts=True)
-    return list(zip(values.tolist(), n.tolist(), strict=True))
+    n = np.bincount(found + 1)
+    return [(int(value) - 1, int(n[value])) for value in np.flatnonzero(n)]
 
 
 def _named(words: Sequence[str], codes: Numbers) -> dict[str, int]:
