@@ -132,7 +132,7 @@ def _nothing(again: bool) -> None:
 def _table(found: Sequence[StratumPlan]) -> None:
     rows = [
         {"stratum": words(s.kind, s.level, s.model), "pairs": s.n_pairs, "read": s.plan.n_sample,
-         "of it": f"{s.plan.n_sample / s.n_pairs:.1%}", "bad allowed": s.plan.max_bad,
+         "of it": f"{s.plan.n_sample / s.n_pairs:.1%}", "bad ones allowed": s.plan.max_bad,
          "passes if as good as expected": f"{s.accepts_good:.0%}",
          "": "read all: known, not estimated" if s.plan.n_sample == s.n_pairs else ""}
         for s in found
@@ -140,7 +140,7 @@ def _table(found: Sequence[StratumPlan]) -> None:
     st.dataframe(
         rows, hide_index=True, column_config={
             "stratum": st.column_config.TextColumn(width="medium"),
-            "bad allowed": st.column_config.NumberColumn(help="in the sample; with no more it passes for sure"),
+            "bad ones allowed": st.column_config.NumberColumn(help="in the sample; with no more it passes for sure"),
         },
     )  # fmt: skip
 
@@ -153,7 +153,7 @@ def _cost(found: Sequence[StratumPlan]) -> None:
     hours = read * seconds / 3600
     one, two, three, four = st.columns(4)
     one.metric("Pairs to read", f"{read:,}")
-    two.metric("Pairs decided by that", f"{total:,}")
+    two.metric("Decided by that", f"{total:,}")
     three.metric("Time to read", f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min")
     four.metric("Without sampling", f"{total * seconds / 3600:,.1f} h")
     source = "the median of what people took here" if known else "assumed, nobody read yet"
@@ -169,13 +169,12 @@ def _look(found: Sequence[StratumPlan], asked: Asked) -> None:
     names = [words(s.kind, s.level, s.model) for s in sampled]
     chosen = st.selectbox("Look closer at", range(len(sampled)), format_func=names.__getitem__, key="look")
     s = sampled[chosen or 0]
-    left, right = st.columns([3, 2])
     figure = characteristic(
         s.n_pairs, asked.tolerated, asked.confidence, len(sampled), s.plan, palette(st.context.theme.type)
     )
-    left.plotly_chart(figure, key="characteristic")
-    right.dataframe([_choice(s, asked, len(sampled), int(allowed)) for allowed in ALLOWED[1:]], hide_index=True)
-    right.caption(
+    st.plotly_chart(figure, key="characteristic")
+    st.dataframe([_choice(s, asked, len(sampled), int(allowed)) for allowed in ALLOWED[1:]], hide_index=True)
+    st.caption(
         escaped(
             f"Each of these keeps the promise: with more than {asked.tolerated:.1%} of {s.n_pairs:,} pairs bad, the "
             f"stratum passes in at most {(1 - asked.confidence) / len(sampled):.2%} of cases.",
@@ -193,10 +192,9 @@ def _choice(s: StratumPlan, asked: Asked, n_strata: int, allowed: int) -> dict[s
 
 def _draw(wanted: PairFilter, asked: Asked, again: bool) -> None:
     why = state.why_not("admin")
-    left, right = st.columns([3, 1], vertical_alignment="bottom")
-    name = left.text_input("Name of the campaign", f"Sample of {datetime.now(UTC):%Y-%m-%d %H:%M}", key="sample_name")
-    if right.button("Draw the samples", type="primary", icon=":material/casino:", disabled=why is not None,
-                    help=escaped(why or ""), width="stretch"):  # fmt: skip
+    name = st.text_input("Name of the campaign", f"Sample of {datetime.now(UTC):%Y-%m-%d %H:%M}", key="sample_name")
+    if st.button("Draw the samples", type="primary", icon=":material/casino:", disabled=why is not None,
+                 help=escaped(why or "")):  # fmt: skip
         with telling():
             with state.database().session() as session:
                 campaigns.sample(session, state.person(), name, wanted, asked, again=again)

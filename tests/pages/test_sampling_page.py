@@ -79,7 +79,7 @@ def test_the_plan_shows_what_is_to_be_read_before_anything_is_drawn(database):
     app = opened("sampling")
     n = statuses(database)["pending"]
     figures = {metric.label: metric.value for metric in app.metric}
-    assert (figures["Pairs to read"], figures["Pairs decided by that"]) == (f"{n:,}", f"{n:,}")
+    assert (figures["Pairs to read"], figures["Decided by that"]) == (f"{n:,}", f"{n:,}")
     assert "assumed, nobody read yet" in texts(app)
     assert sum(app.dataframe[0].value["pairs"]) == n
 
