@@ -79,8 +79,8 @@ def _coverage(lines: list[EvaluationLine]) -> None:
             trained = " **Contaminated**: it was also trained on." if line.settings.get("contaminated") else ""
             st.caption(
                 f"{found['found']:,} of {found['videos']:,} videos found, {found['asked']:,} of {found['questions']:,} "
-                f"questions asked, {line.settings['pictures']} pictures each. {escaped(missing + damaged)}{trained} Our "
-                "prompts and our reading of answers: these are no leaderboard numbers."
+                f"questions asked, {line.settings['pictures']} pictures each. {escaped(missing + damaged)}{trained} "
+                "Our prompts and our reading of answers: these are no leaderboard numbers."
             )
             return
 
