@@ -62,15 +62,16 @@ def judge(shelf, person, campaign, pair_id, verdict):
     return token
 
 
-def read(shelf, person, campaign, verdict_of, n=None):
+def read(shelf, person, campaign, verdict_of, n=None, step=8):
     """Read on until nothing is asked any more, or for `n` pairs; what was read."""
     found = []
     while n is None or len(found) < n:
-        mine = shelf.do(campaigns.claim, person, campaign, 1)
+        mine = shelf.do(campaigns.claim, person, campaign, step)
         if not mine:
             break
-        judge(shelf, person, campaign, mine[0][0], verdict_of(len(found)))
-        found.append(mine[0][0])
+        for pair_id, _ in mine[: None if n is None else n - len(found)]:
+            judge(shelf, person, campaign, pair_id, verdict_of(len(found)))
+            found.append(pair_id)
     return found
 
 
@@ -123,7 +124,7 @@ def test_nothing_of_good_and_bad_is_told_before_the_sample_is_complete(shelf, me
 
 def test_a_stratum_fails_as_soon_as_it_must_and_is_read_no_further(shelf, me, bob, campaign):
     before = only(shelf, campaign)
-    seen = read(shelf, bob, campaign, lambda _: "bad")
+    seen = read(shelf, bob, campaign, lambda _: "bad", step=1)
     state = only(shelf, campaign)
     assert (state.verdict, len(seen)) == ("refused", before.max_bad + 1)
     assert shelf.do(campaigns.claim, bob, campaign, 8) == []
