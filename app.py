@@ -49,8 +49,10 @@ def navigation() -> None:
         ]
         for group, pages in PAGES.items()
     }
-    st.navigation({group: pages for group, pages in found.items() if pages}).run()
+    page = st.navigation({group: pages for group, pages in found.items() if pages})
+    page.run()
     notices.show()
+    server.settle(page.url_path)
 
 
 if get_script_run_ctx(suppress_warning=True) is not None:
