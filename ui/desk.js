@@ -295,7 +295,7 @@ class Desk extends DeskView {
   // ---- keys ---------------------------------------------------------------------------------------------------------
   // Streamlit has keys of its own (R reruns, C clears caches): an owned key is stopped before it in both phases.
   _key(event, down) {
-    if (!this.mount.isConnected) return;
+    if (!this.mount.isConnected || !event.key) return; // a browser that fills in a form sends events without a key
     const path = event.composedPath(), target = path[0];
     if (['INPUT', 'TEXTAREA', 'SELECT'].includes(target.tagName) || target.isContentEditable) {
       if (path.includes(this.el)) this._fieldKey(event, down, path);

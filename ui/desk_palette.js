@@ -73,5 +73,10 @@ class Palette {
 function pages() {
   const name = (link) => [...link.querySelectorAll('p, span')].filter((part) => !part.children.length && !part.closest('[data-testid="stIconMaterial"]'))
     .map((part) => part.textContent.trim()).find(Boolean);
-  return [...document.querySelectorAll('[data-testid="stSidebarNavLink"]')].map((link) => ({ label: name(link) || link.textContent.trim(), kind: 'page', run: () => link.click() }));
+  const links = [...document.querySelectorAll('[data-testid="stSidebarNavLink"]')];
+  if (links.length) seenPages = links.map((link) => ({ label: name(link) || link.textContent.trim(), href: link.href }));
+  const open = (href) => { const link = links.find((other) => other.href === href && other.isConnected); if (link) link.click(); else location.assign(href); };
+  return seenPages.map(({ label, href }) => ({ label, kind: 'page', run: () => open(href) }));
 }
+
+let seenPages = []; // as the sidebar showed them last: a collapsed one has none

@@ -17,6 +17,7 @@ class DeskView {
       h('footer', { class: 'bar' }, h('div', { class: 'acts', style: { '--acts': acts.length + 2 } }, ...acts, button('skip', 'Skip', { title: 'Decide later' }), button('undo', 'Undo', { title: 'Take back the last decision' })), this.said),
       this.drawer.element, this.help.element, this.palette.element);
     this.mount.replaceChildren(this.el);
+    pages();
     collapseSidebar();
   }
 
