@@ -57,6 +57,12 @@ class DeskView {
     this.el.style.setProperty('--above', `${Math.max(0, Math.round(above))}px`);
   }
 
+  // Streamlit's dialog about a lost connection makes the page inert; the desk goes on without the server.
+  _stayUsable() {
+    if (!document.querySelector('[data-testid="stDialog"]')) return;
+    for (let e = this.mount.getRootNode().host; e; e = e.parentElement) if (e.inert) { e.inert = false; e.removeAttribute('aria-hidden'); }
+  }
+
   _theme() {
     const colour = getComputedStyle(this.el).getPropertyValue('--st-background-color').trim();
     const hex = /^#(..)(..)(..)/.exec(colour);
@@ -132,7 +138,7 @@ class DeskView {
     if (!this.data) return;
     this.players.tick();
     const now = performance.now();
-    if (now - (this.lastSlow || 0) > 1000) { this.lastSlow = now; this._theme(); this._fit(); if (this.header.state(this.outbox.told())) this._empty(); }
+    if (now - (this.lastSlow || 0) > 1000) { this.lastSlow = now; this._theme(); this._fit(); this._stayUsable(); if (this.header.state(this.outbox.told())) this._empty(); }
     if (!this.pair) return;
     const { players: p } = this, { edit } = this.pair, clean = p.a.currentTime;
     if (this.blind) { this.time.textContent = `${clock(clean)} / ${clock(edit.fileLength)}`; return; }
