@@ -59,7 +59,9 @@ class DeskView {
 
   // Streamlit's dialog about a lost connection makes the page inert; the desk goes on without the server.
   _stayUsable() {
-    if (!document.querySelector('[data-testid="stDialog"]')) return;
+    const dialog = document.querySelector('[data-testid="stDialog"]');
+    if (!dialog) return;
+    dialog.querySelector('button')?.click(); // else it would take the next click for itself
     for (let e = this.mount.getRootNode().host; e; e = e.parentElement) if (e.inert) { e.inert = false; e.removeAttribute('aria-hidden'); }
   }
 
