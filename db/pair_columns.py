@@ -83,6 +83,11 @@ class PairColumns:
         return found
 
     @cached_property
+    def hits(self) -> dict[str, Numbers]:
+        """Places of all hits of a search, rising, by its words (`pair_masks.every_hit`)."""
+        return {}
+
+    @cached_property
     def _levels(self) -> dict[tuple[float, ...], Numbers]:
         return {}
 
@@ -256,8 +261,8 @@ def _reviewed(session: Session, known: PairColumns, now: _Seen) -> PairColumns:
 
 
 def _keeping_ranks(known: PairColumns, fresh: PairColumns) -> PairColumns:
-    """Decisions move no ranks, so what was sorted stays sorted."""
-    for name in ("by_difficulty", "ranked", "_levels"):
+    """Decisions move no ranks and change no texts: what was sorted and found stays."""
+    for name in ("by_difficulty", "ranked", "_levels", "hits"):
         if name in known.__dict__:
             fresh.__dict__[name] = known.__dict__[name]
     return fresh

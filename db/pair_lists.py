@@ -20,8 +20,8 @@ from db.tables import ModelRow, PairRow, PlanRow, VideoRow
 
 Order = Literal["id", "hardest"]
 Key = tuple[float, int] | int | None
-FIRST_LOOK = 400
-"""Hits of a search that are looked at first; four times as many each time that too few of them pass the facets."""
+FIRST_LOOK, LONGEST_LOOK = 400, 3_000
+"""Hits of a search that are looked at, before all of them are read and remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,17 +146,20 @@ def _searched(
 def _hits(
     session: Session, c: PairColumns, words: str, passing: Mask, beyond: int, n: int, *, backwards: bool = False
 ) -> list[int]:
-    found: list[int] = []
-    # About as many hits as hold a page, if words and facets have nothing to do with each other.
+    """Up to `n` ids of pairs that hold the words and pass, beyond an id. Reads all hits only where few of them pass."""
     look = max(FIRST_LOOK, int(2 * n * len(c) / max(1, passing.sum())))
-    while len(found) < n:
+    if words not in c.hits and look <= LONGEST_LOOK:
+        # About as many hits as hold a page, if words and facets have nothing to do with each other.
         hits = pair_masks.search(session, words, beyond=beyond, limit=look, backwards=backwards)
         at = c.places(hits)
-        found += c.ids[at[passing[at]]].tolist()
-        if len(hits) < look:
-            break
-        beyond, look = hits[-1], look * 4
-    return found[:n]
+        first: list[int] = c.ids[at[passing[at]]].tolist()
+        if len(first) >= n or len(hits) < look:
+            return first[:n]
+    at = pair_masks.every_hit(session, c, words)
+    ids = c.ids[at[passing[at]]]
+    before, after = np.searchsorted(ids, beyond, "left"), np.searchsorted(ids, beyond, "right")
+    found: list[int] = (ids[:before][::-1] if backwards else ids[after:])[:n].tolist()
+    return found
 
 
 def _id_of(key: Key) -> int:

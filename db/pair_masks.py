@@ -10,7 +10,7 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db import pair_filters, withdrawals
@@ -20,6 +20,9 @@ from db.tables import PairScoreRow
 
 MOST_HITS = 10_000
 """Of a search, counted and ranked; our choice: enough to judge a filter by, and read within 10 ms."""
+
+KEPT_SEARCHES = 16
+"""Searches whose hits are all remembered, 800 kB each at most with 100,000 pairs."""
 
 
 def chosen(session: Session, columns: PairColumns, wanted: PairFilter) -> Mask:
@@ -35,6 +38,10 @@ def searched(session: Session, columns: PairColumns, wanted: PairFilter) -> tupl
     """The hits of the filter's search, if it has one, and whether there are more."""
     if not wanted.search.strip():
         return [], False
+    if (known := columns.hits.get(wanted.search)) is not None:
+        found = np.zeros(len(columns), bool)
+        found[known[:MOST_HITS]] = True
+        return [found], len(known) > MOST_HITS
     hits = search(session, wanted.search, limit=MOST_HITS + 1)
     return [columns.only(hits[:MOST_HITS])], len(hits) > MOST_HITS
 
@@ -45,6 +52,19 @@ def search(session: Session, words: str, *, beyond: int = 0, limit: int, backwar
     query = select(pair_filters.HIT).select_from(pair_filters.FTS).where(pair_filters.matching(words), side)
     order = pair_filters.HIT.desc() if backwards else pair_filters.HIT
     return list(session.execute(query.order_by(order).limit(limit)).scalars())
+
+
+def every_hit(session: Session, columns: PairColumns, words: str) -> Numbers:
+    """Places of all pairs that hold the words. Kept with the columns: what pairs were made with does not change."""
+    if words not in columns.hits:
+        if len(columns.hits) >= KEPT_SEARCHES:
+            columns.hits.clear()
+        # One text instead of 100,000 rows: three times as fast.
+        joined = select(func.group_concat(pair_filters.HIT)).select_from(pair_filters.FTS)
+        text = session.execute(joined.where(pair_filters.matching(words))).scalar_one() or ""
+        ids = np.fromstring(text, np.int64, sep=",")
+        columns.hits[words] = np.sort(columns.places(ids))
+    return columns.hits[words]
 
 
 def parts(session: Session, columns: PairColumns, wanted: PairFilter) -> dict[str, Mask]:
