@@ -76,10 +76,11 @@ def _coverage(lines: list[EvaluationLine]) -> None:
             missing = f" Missing, among others: {', '.join(found['missing'][:5])}." if found["missing"] else ""
             unreadable = line.settings.get("unreadable", [])
             damaged = f" Could not be read: {', '.join(unreadable[:5])}." if unreadable else ""
-            trained = " **Contaminated**: it was also trained on." if line.settings.get("contaminated") else ""
+            trained = " Contaminated: it was also trained on." if line.settings.get("contaminated") else ""
             st.caption(
                 f"{found['found']:,} of {found['videos']:,} videos found, {found['asked']:,} of {found['questions']:,} "
-                f"questions asked, {line.settings['pictures']} pictures each. {escaped(missing + damaged)}{trained} "
+                f"questions asked, {int(line.settings['pictures']):d} pictures each. "
+                f"{escaped(missing + damaged + trained)} "
                 "Our prompts and our reading of answers: these are no leaderboard numbers."
             )
             return

@@ -40,6 +40,16 @@ def _start(wish: Wish) -> None:
         st.rerun()
 
 
+def _estimate(wish: Wish) -> None:
+    """Queue the question what the run of the form would take."""
+    with telling():
+        about = wish.config, wish.model
+        job_id = starting.estimate_run(state.database(), state.person(), *about, **wish.payload())
+        start_worker()
+        run_estimate.asked(job_id, *about, wish.payload())
+        st.rerun()
+
+
 def _choose(lines: list[RunLine]) -> int:
     """The run that is shown: the one of the address, so that a reload keeps it, else the newest."""
     names = {line.run.id: named(line.run) for line in lines}
@@ -102,7 +112,7 @@ def main() -> None:
     if wish is not None and wish.pressed == "start":
         _start(wish)
     elif wish is not None and wish.pressed == "estimate":
-        run_estimate.ask(wish.config, wish.model, wish.payload())
+        _estimate(wish)
     if lines:
         run_id = _choose(lines)
         notices.saw(run_id)

@@ -19,6 +19,9 @@ from ui.text import escaped
 WORDS = {
     "draw": "drawing videos",
     "scan": "scanning",
+    "judge": "judging videos again",
+    "relink": "finding moved files",
+    "copies": "looking for copies",
     "pair": "making pairs",
     "train": "training",
     "estimate": "estimating a run",

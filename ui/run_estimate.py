@@ -12,22 +12,16 @@ import streamlit as st
 
 from db import jobs
 from db.jobs import Job
-from jobs import starting
 from tempo_core.recipes import RunConfig
 from ui import state
-from ui.acting import start_worker, telling
 from ui.text import escaped
 
 JOB, OF = "estimate_job", "estimate_of"
 
 
-def ask(config: RunConfig, model: Path, of_run: Mapping[str, Any]) -> None:
-    """Queue the question; the answer is shown below the form."""
-    with telling():
-        job_id = starting.estimate_run(state.database(), state.person(), config, model, **of_run)
-        start_worker()
-        st.session_state[JOB], st.session_state[OF] = job_id, _written(config, model, of_run)
-        st.rerun()
+def asked(job_id: int, config: RunConfig, model: Path, of_run: Mapping[str, Any]) -> None:
+    """Remember which job was asked, and about what; the answer is shown below the form."""
+    st.session_state[JOB], st.session_state[OF] = job_id, _written(config, model, of_run)
 
 
 def show(config: RunConfig, model: Path, of_run: Mapping[str, Any]) -> None:
