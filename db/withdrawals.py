@@ -167,6 +167,13 @@ def in_run(session: Session, run_id: int) -> list[tuple[int, str, str]]:
     return _named(session, union(pairs, examples).subquery().select())
 
 
+def tell_run(session: Session, run_id: int) -> None:
+    """A new run on a version from before a withdrawal keeps a note of each video that it should not have had."""
+    for video_id, name, _ in in_run(session, run_id):
+        said = f"{name} had been withdrawn when this run was started; the frozen data still has it (video {video_id})."
+        run_notes.add(session, run_id, "withdrawn", said)
+
+
 def _named(session: Session, video_ids: Any) -> list[tuple[int, str, str]]:
     v = VideoRow
     query = select(v.id, v.name, v.message).where(v.id.in_(withdrawn_ids()), v.id.in_(video_ids)).order_by(v.id)

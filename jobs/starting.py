@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from db import curricula, datasets, models, runs, sft_sets, timelines
+from db import curricula, datasets, models, runs, sft_sets, timelines, withdrawals
 from db.people import Person
 from db.session import Database
 from db.sft_sets import SftDraft
@@ -101,6 +101,7 @@ def start_run(
             code_version=_code_version(),
             env=_environment() | {"skip_small": skip_small, "smaller_step": smaller_step, "ranks": ranks},
         )
+        withdrawals.tell_run(session, run_id)
         runs.attach_job(session, run_id, launch.enqueue_in(session, TrainPayload(run_id, ranks), person))
     return run_id
 

@@ -12,9 +12,13 @@ HEADINGS = {
     "": "TEMPO Studio",
     "library": "Library",
     "pairs": "Pairs",
+    "sampling": "Sampling",
     "curriculum": "Curriculum",
+    "datasets": "Datasets",
     "runs": "Runs",
     "evaluate": "Evaluate",
+    "team": "Team",
+    "settings": "Settings",
 }
 CONTRASTS = """() => {
   const light = (rgb) => rgb.match(/[\\d.]+/g).slice(0, 3).map(Number).map((v) => v / 255)

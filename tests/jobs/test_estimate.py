@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from db import bulk, datasets, jobs, people, runs
+from db import bulk, datasets, jobs, people, run_notes, runs, videos, withdrawals
 from db.pair_filters import PairFilter
 from jobs import payloads, starting
 from jobs.tasks import JobRef, estimate
@@ -78,3 +78,15 @@ def test_what_a_start_would_refuse_is_refused_at_once_and_nothing_is_queued(fill
         starting.estimate_run(database, person, replace(CONFIG, pairs_per_step=500), EMBEDDED_MODEL, version_id=version)
     with database.reading() as session:
         assert jobs.open_jobs(session) == before
+
+
+def test_a_run_on_a_version_from_before_a_withdrawal_says_which_video_it_should_not_have_had(filled):
+    _, database, person, version = filled
+    with database.session() as session:
+        card = videos.get(session, datasets.items(session, version, "train")[0].video_id)
+        withdrawals.withdraw(session, person, card.id, "asked by its author", cause="privacy")
+    run_id = starting.start_run(database, person, CONFIG, EMBEDDED_MODEL, version_id=version)
+    with database.session() as session:
+        notes = [note.text for note in run_notes.listing(session, run_id) if note.kind == "withdrawn"]
+        withdrawals.give_back(session, person, card.id)
+    assert len(notes) == 1 and notes[0].startswith(f"{card.name} had been withdrawn")

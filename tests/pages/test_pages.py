@@ -19,7 +19,10 @@ from tests.pages import finished
 from ui import state, words
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = ("overview", "library", "pairs", "review", "curriculum", "datasets", "runs", "evaluate", "settings")
+PAGES = (
+    "overview", "library", "pairs", "review", "sampling", "curriculum", "datasets", "runs", "evaluate", "team",
+    "settings",
+)  # fmt: skip
 
 
 def _forget() -> None:
@@ -135,7 +138,8 @@ def test_making_pairs_refuses_a_folder_without_a_model_and_queues_the_embedded_o
 def test_sliders_that_cross_are_told_and_sliders_that_do_not_recount(filled):
     app = opened("curriculum")
     counted = app.dataframe[0].value
-    assert counted["pairs"].tolist() == counted[["drop", "reverse", "shuffle"]].sum(axis=1).tolist()
+    # Reversed ones are still pending.
+    assert counted["pairs"].tolist() == counted[["drop", "shuffle"]].sum(axis=1).tolist()
     app.slider(key="cut2").set_value(90).run()
     assert "Thresholds 0.9, 0.5, 0.75 cross" in texts(app)
     app.slider(key="cut3").set_value(95).run()
