@@ -5,7 +5,9 @@ Moments are frame numbers here; the browser derives seconds from the rate, or fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -59,11 +61,11 @@ def desk_data(
 ) -> dict[str, Any]:
     """Claim the next pairs of a filter and describe them, after the one `asked` for and those that are pinned."""
     with database.session() as session:
-        held = [pair_id for pair_id, _version in claims.claim(session, person, QUEUE, wanted)]
+        held = dict(claims.claim(session, person, QUEUE, wanted))
     # A long list of pinned pairs goes to the browser as it is worked off.
     ordered = list(dict.fromkeys([*([asked] if asked is not None else []), *pinned, *held]))[:QUEUE]
     with database.reading() as session:
-        queue = described(session, home, ordered, sign)
+        queue = described(session, home, ordered, sign, versions=held)
         counts = reviews.progress(session, person)
         left = max(len(pinned), pairs.count(session, wanted.with_status("pending")))
         past = [{"pair": p.pair_id, "act": p.act, "token": p.token} for p in reviews.latest(session, person)]
@@ -76,22 +78,50 @@ def desk_data(
     }
 
 
-def described(session: Session, home: Home, pair_ids: Sequence[int], sign: Sign) -> list[dict[str, Any]]:
-    """These pairs with all that a reviewer must see, in this order; pairs that are not there are left out."""
-    cards = [card for card in (_card(session, pair_id) for pair_id in pair_ids) if card is not None]
-    clocks = {card.video_id: clock_of(session, home, card.video_id) for card in cards}
-    margins = pair_margins.newest(session, [card.id for card in cards])
+def described(
+    session: Session, home: Home, pair_ids: Sequence[int], sign: Sign, *, versions: Mapping[int, int] | None = None
+) -> list[dict[str, Any]]:
+    """These pairs with all that a reviewer must see, in this order; pairs that are not there are left out.
+
+    Those whose version is known are read once and kept for a while: seven of eight were in the queue before.
+    """
+    known = versions or {}
+    found = [_found(session, home, pair_id, known.get(pair_id)) for pair_id in pair_ids]
+    there = [both for both in found if both is not None]
+    margins = pair_margins.newest(session, [card.id for card, _ in there])
     return [
-        pair(card, clocks[card.video_id], sign) | _told(session, card) | {"margin": _margin(margins.get(card.id))}
-        for card in cards
+        pair(card, clock, sign) | _told(session, card) | {"margin": _margin(margins.get(card.id))}
+        for card, clock in there
     ]
 
 
-def _card(session: Session, pair_id: int) -> PairCard | None:
+KEPT_S = 60
+"""How long a pair of the queue may be shown as it was read; a new review makes a new version, so only the level and
+others' comments can be late. A comment made here drops what is kept of its pair: `forget`."""
+_kept: dict[tuple[Path, int, int], tuple[float, PairCard, Clock]] = {}
+
+
+def _found(session: Session, home: Home, pair_id: int, version: int | None) -> tuple[PairCard, Clock] | None:
+    key = (home.root, pair_id, version or 0)
+    read_at, *both = _kept.get(key, (-math.inf,))
+    if time.monotonic() - read_at < KEPT_S:
+        return both[0], both[1]
     try:
-        return pairs.get(session, pair_id)
+        card = pairs.get(session, pair_id)
     except Unknown:
         return None
+    clock = clock_of(session, home, card.video_id)
+    if version == card.version:
+        if len(_kept) > 1000:
+            _kept.clear()
+        _kept[key] = (time.monotonic(), card, clock)
+    return card, clock
+
+
+def forget(pair_id: int) -> None:
+    """Read this pair anew when it is shown next."""
+    for key in [key for key in list(_kept) if key[1] == pair_id]:
+        _kept.pop(key, None)
 
 
 def pair(card: PairCard, clock: Clock, sign: Sign) -> dict[str, Any]:

@@ -38,6 +38,12 @@ from ui.signing import COOKIE
 
 
 # ---- private files --------------------------------------------------------------------------------------------------
+class _File(FileResponse):
+    """In pieces of 1 MiB: in Starlette's of 64 KiB 5 MB cost four times the server's time (34 ms, not 8)."""
+
+    chunk_size = 1 << 20
+
+
 def _private(room: str, find: Callable[[int], files.Found | None]) -> Route:
     """A route that hands out the file of one row, to the browser that the address was signed for."""
 
@@ -51,7 +57,7 @@ def _private(room: str, find: Callable[[int], files.Found | None]) -> Route:
         found = await asyncio.to_thread(find, int(number))
         if found is None:
             raise HTTPException(404)
-        return FileResponse(found.path, media_type=found.media_type, filename=found.download_as, headers=_HEADERS)
+        return _File(found.path, media_type=found.media_type, filename=found.download_as, headers=_HEADERS)
 
     return Route(f"/{room}/{{number}}", answer, methods=["GET", "HEAD"])
 
