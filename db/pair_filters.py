@@ -123,9 +123,7 @@ def _range(value: str) -> tuple[float, float]:
 
 def _three(value: str) -> tuple[float, float, float]:
     first, second, third = (float(part) for part in value.split(","))
-    if not 0 <= first <= second <= third <= 1:
-        raise ValueError(value)
-    return first, second, third
+    return checked((first, second, third))
 
 
 def _words(value: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ Invariant: `pair.version - 1` is the number of the pair's reviews.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -269,6 +270,13 @@ def latest(session: Session, person: Person, n: int = 20) -> list[Past]:
         .limit(n)
     )
     return [Past(*row) for row in reversed(session.execute(query).all())]
+
+
+def comment_counts(session: Session, pair_ids: Sequence[int]) -> dict[int, int]:
+    """How many comments each of these pairs has; those without any are left out."""
+    c = CommentRow
+    query = select(c.pair_id, func.count()).where(c.pair_id.in_(pair_ids)).group_by(c.pair_id)
+    return dict(session.execute(query).tuples().all())
 
 
 def comments(session: Session, pair_id: int) -> list[tuple[str, str, int]]:

@@ -121,8 +121,6 @@ def _written(database: Database, person: Person, item: Mapping[str, Any]) -> Any
     try:
         with database.session() as session:
             done = _saved(session, person, item)
-        if item["act"] == "comment":
-            desk_data.forget(item["pair"])
     except DatabaseBusy:
         return None
     except (TempoError, ValueError) as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -87,7 +87,10 @@ def described(
     """
     known = versions or {}
     found = [_found(session, home, pair_id, known.get(pair_id)) for pair_id in pair_ids]
-    there = [both for both in found if both is not None]
+    n_comments = reviews.comment_counts(session, pair_ids)
+    there = [
+        (replace(both[0], n_comments=n_comments.get(both[0].id, 0)), both[1]) for both in found if both is not None
+    ]
     margins = pair_margins.newest(session, [card.id for card, _ in there])
     return [
         pair(card, clock, sign) | _told(session, card) | {"margin": _margin(margins.get(card.id))}
@@ -96,8 +99,8 @@ def described(
 
 
 KEPT_S = 60
-"""How long a pair of the queue may be shown as it was read; a new review makes a new version, so only the level and
-others' comments can be late. A comment made here drops what is kept of its pair: `forget`."""
+"""How long a pair of the queue may be shown as it was read; a new review makes a new version, so only the
+level can be late. Comments are counted anew each time."""
 _kept: dict[tuple[Path, int, int], tuple[float, PairCard, Clock]] = {}
 
 
@@ -116,12 +119,6 @@ def _found(session: Session, home: Home, pair_id: int, version: int | None) -> t
             _kept.clear()
         _kept[key] = (time.monotonic(), card, clock)
     return card, clock
-
-
-def forget(pair_id: int) -> None:
-    """Read this pair anew when it is shown next."""
-    for key in [key for key in list(_kept) if key[1] == pair_id]:
-        _kept.pop(key, None)
 
 
 def pair(card: PairCard, clock: Clock, sign: Sign) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Every hostile file ends with its code, soon, and never takes the scan of the others with it."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -111,8 +112,10 @@ def _child_reading(path: Path) -> psutil.Process:
     until = time.monotonic() + 180
     while time.monotonic() < until:
         for child in psutil.Process().children(recursive=True):
-            if any(file.path == str(path) for file in child.open_files()):
-                return child
+            # Another child may end while it is looked at.
+            with contextlib.suppress(psutil.Error, FileNotFoundError):
+                if any(file.path == str(path) for file in child.open_files()):
+                    return child
         time.sleep(0.01)
     raise TimeoutError("No child opened the video.")
 

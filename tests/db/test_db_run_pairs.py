@@ -9,7 +9,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 
-from db import datasets, metrics, migrate, run_notes, run_pairs, runs, sft_sets
+from db import datasets, dialect, metrics, migrate, run_notes, run_pairs, runs, sft_sets
 from db.people import Person
 from db.reviews import ReviewItem, decide
 from db.run_pairs import SuspectCounts
@@ -179,7 +179,11 @@ def old_home(tmp_path):
         config.set_main_option("script_location", str(migrate.SCRIPTS))
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
-        migrate.finish(connection)
+        later = ("opinion_", "guideline_")
+        first = {name: body for name, body in dialect.TRIGGERS.items() if not name.startswith(later)}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(dialect, "TRIGGERS", first)
+            migrate.finish(connection)
     database.close()
     with closing(sqlite3.connect(home.database)) as raw:
         raw.executescript(
@@ -200,7 +204,7 @@ def old_home(tmp_path):
 def test_a_filled_database_of_the_first_revision_is_upgraded_with_a_backup_and_its_old_runs_are_no_news(old_home):
     before = _copy(old_home.database)
     done = migrate.upgrade(old_home)
-    assert (done.before, done.after) == ("0001", "0002")
+    assert (done.before, done.after) == ("0001", migrate.HEAD)
     assert done.backup is not None and _rows(done.backup, "metric") == _rows(before, "metric")
     database = Database.open(old_home.database)
     with database.reading() as session:
