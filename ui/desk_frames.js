@@ -53,8 +53,11 @@ class FrameStrip {
     const video = this.video = h('video', { playsinline: true, preload: 'auto' });
     video.muted = true;
     video.src = pair.url;
+    // The players' videos go first; a seek before the first picture is there would run out of its time.
+    await shownIn(video, 20000);
     for (const frame of frames.sort((one, other) => one - other)) {
       await reached(video, pair.edit.middle(frame), pair.edit.frameLength);
+      if (this.video === video) await shownIn(video, 3000);
       if (this.video !== video) return;
       if (video.readyState < 2) continue;
       for (const cell of this.cells.filter((x) => Number(x.dataset.frame) === frame)) cell.firstChild.replaceWith(this._picture(video, cell.firstChild));
@@ -75,6 +78,15 @@ class FrameStrip {
     this.video.load();
     this.video = null;
   }
+}
+
+/** Resolve when a picture is there, or after so many milliseconds. */
+function shownIn(video, most) {
+  if (video.readyState >= 2) return Promise.resolve();
+  return new Promise((resolve) => {
+    const late = setTimeout(resolve, most);
+    video.addEventListener('canplay', () => { clearTimeout(late); resolve(); }, { once: true });
+  });
 }
 
 /** Seek, and resolve when the picture of that moment is there; "seeked" alone may still come with the one before. */
