@@ -24,7 +24,7 @@ from db.tables import Base
 from tempo_core.errors import DatabaseBusy, DatabaseRefused
 from tempo_core.settings import Home
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision in migrations/versions (a test holds the two together)."""
 
 SCRIPTS = Path(__file__).parent.parent / "migrations"

@@ -592,6 +592,34 @@ class SavedViewRow(Base):
     created_ms: Mapped[int]
 
 
+# ---- pairs from elsewhere -------------------------------------------------------------------------------------------
+class ImportRow(Base):
+    """A file of pairs that came from another tool: `n_read` records are `n_imported` and the `skipped` with reasons."""
+
+    __tablename__ = "import"
+    __table_args__ = rules(hash_of("file_sha256"))
+    id: Mapped[int] = key()
+    format: Mapped[str]
+    name: Mapped[str]
+    file_sha256: Mapped[str]
+    n_read: Mapped[int]
+    n_imported: Mapped[int]
+    skipped: Mapped[list[Any]]
+    created_by: Mapped[int] = to("app_user")
+    created_ms: Mapped[int]
+
+
+class PairOriginRow(Base):
+    """Where an imported pair stood. `origin` keeps what the file says besides, such as foreign scores; unused by us."""
+
+    __tablename__ = "pair_origin"
+    __table_args__ = rules(Index(None, "import_id"), rowid=False)
+    pair_id: Mapped[int] = to("pair", primary_key=True)
+    import_id: Mapped[int] = to("import")
+    line: Mapped[int]
+    origin: Mapped[dict[str, Any]]
+
+
 # ---- data sets ------------------------------------------------------------------------------------------------------
 class DatasetVersionRow(Base):
     """Immutable once `frozen_ms` is set (triggers), its items too."""
@@ -800,6 +828,28 @@ class RunSeenRow(Base):
     run_id: Mapped[int] = to("run", primary_key=True)
     user_id: Mapped[int] = to("app_user", primary_key=True)
     ended_ms: Mapped[int]
+
+
+class ExperimentRow(Base):
+    """Runs that are compared: one plan, queued by one click. `settings` says which arms and seeds."""
+
+    __tablename__ = "experiment"
+    id: Mapped[int] = key()
+    name: Mapped[str] = mapped_column(unique=True)
+    settings: Mapped[dict[str, Any]]
+    created_by: Mapped[int] = to("app_user")
+    created_ms: Mapped[int]
+
+
+class ExperimentRunRow(Base):
+    """One run of an experiment: its arm (a recipe in an order, or a control) and its seed."""
+
+    __tablename__ = "experiment_run"
+    __table_args__ = rules(UniqueConstraint("experiment_id", "arm", "seed"), Index(None, "run_id"), rowid=False)
+    experiment_id: Mapped[int] = to("experiment", primary_key=True)
+    run_id: Mapped[int] = to("run", primary_key=True)
+    arm: Mapped[str]
+    seed: Mapped[int]
 
 
 class EvaluationRow(Base):
