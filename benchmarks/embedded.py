@@ -1,10 +1,11 @@
-"""The embedded demo from an empty folder to a before/after table, timed; with `--controls` the rows beside it.
+"""The embedded demo from an empty folder to a before/after table, timed; with `--controls` the whole experiment.
 
     python benchmarks/embedded.py --json                      one seed: pairs a CPU minute, minutes of the demo, table
-    python benchmarks/embedded.py --controls --seeds 0 1 2    every control over three seeds (hours on two cores)
+    python benchmarks/embedded.py --controls --seeds 0 1 2    recipes x orders x seeds with every control (hours)
 
-Seeds change the draws of the model, the order of training and the initial adapters; videos and held-out set stay.
-Intervals are 95 %, by a bootstrap over held-out videos, of the questions of all seeds together.
+The experiment is queued by the product's own verbs and worked through in this process. Seeds change the order of
+training and the initial adapters; pairs, videos and questions are the same for all. Intervals are 95 %, resampling
+seeds and held-out videos. A second call on the same --home goes on where the first was stopped.
 """
 
 from __future__ import annotations
@@ -12,25 +13,28 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from db import bulk, datasets, evaluations, migrate, people
+from db import bulk, datasets, evaluations, experiment_results, experiments, jobs, migrate, people
+from db.experiments import Asked
+from db.jobs import Job
 from db.pair_filters import NO_FILTER
 from db.people import Person
 from db.session import Database
-from jobs import launch, payloads, starting, tasks
+from jobs import experimenting, launch, payloads, starting, tasks
 from jobs.payloads import DrawPayload, EvaluatePayload, PairPayload, Payload, TrainPayload
-from tempo_core import statistics
-from tempo_core.recipes import PRESETS, RunConfig
+from tempo_core.experiment_results import answers, rows, told
+from tempo_core.experiments import Design
+from tempo_core.recipes import PRESETS
 from tempo_core.settings import EMBEDDED_MODEL, Home
 from tempo_core.types import JsonDict, Progress
 
@@ -38,8 +42,7 @@ METRICS = ("swap", "group", "order", "earlier", "recall", "content_questions")
 DEMO = PRESETS["embedded"]
 
 Times = dict[str, dict[str, float]]
-Table = dict[str, dict[str, tuple[float, float, float, int]]]
-"""(value, low, high, n) by row and metric."""
+ASKED = Asked(("drawn_world",))
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,15 @@ class Studio:
 
     def do(self, payload: Payload) -> JsonDict:
         """The task itself, in this process: what is timed is the work and not the queue."""
-        kind = payloads.kind_of(payload)
-        task = tasks.load(kind)
         with self.database.session() as session:
             job_id = launch.enqueue_in(session, payload, self.person)
-        folder = self.home.runs / "jobs" / str(job_id)
+        return self.work(job_id, payload)
+
+    def work(self, job_id: int, payload: Payload) -> JsonDict:
+        kind, folder = payloads.kind_of(payload), self.home.runs / "jobs" / str(job_id)
         folder.mkdir(parents=True, exist_ok=True)
         job = tasks.JobRef(job_id, kind, payload, 1, "", folder, self.home)
-        return task(self.database, job, Quiet())  # type: ignore[arg-type]
+        return tasks.load(kind)(self.database, job, Quiet())  # type: ignore[arg-type]
 
 
 def cpu_s() -> float:
@@ -85,130 +89,135 @@ def cpu_s() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def timed(what: str, times: Times, studio: Studio, payload: Payload) -> JsonDict:
+@contextmanager
+def timing(what: str, times: Times) -> Iterator[None]:
     wall, cpu = time.perf_counter(), cpu_s()
-    result = studio.do(payload)
+    yield
     times[what] = {"wall_s": time.perf_counter() - wall, "cpu_s": cpu_s() - cpu}
     print(f"{what}: {times[what]['wall_s']:.0f} s, {times[what]['cpu_s']:.0f} CPU-s", file=sys.stderr, flush=True)
-    return result
+
+
+def timed(what: str, times: Times, studio: Studio, payload: Payload) -> JsonDict:
+    with timing(what, times):
+        return studio.do(payload)
 
 
 def make_data(studio: Studio, n_videos: int, seed: int, times: Times) -> int:
     """Draw, scan, pair, accept in bulk, freeze; the version."""
     timed("draw and scan", times, studio, DrawPayload(n_videos))
     asked = PairPayload(str(EMBEDDED_MODEL), seed=seed, max_new_tokens=payloads.EMBEDDED_TOKENS)
-    made = timed(f"pairs, seed {seed}", times, studio, asked)
-    times[f"pairs, seed {seed}"]["pairs"] = made["pairs"]
+    times["pairs"]["pairs"] = timed("pairs", times, studio, asked)["pairs"]
     with studio.database.session() as session:
         bulk.decide(session, studio.person, NO_FILTER, "accepted", token=uuid.uuid4().hex)
         version = datasets.freeze(session, studio.person, f"seed{seed}")
     return version
 
 
-def train(studio: Studio, version: int, name: str, config: RunConfig, times: Times) -> int:
+def train(studio: Studio, version: int, times: Times) -> int:
+    """The demo's run, measured."""
     run_id = starting.start_run(
-        studio.database, studio.person, config, EMBEDDED_MODEL, version_id=version, name=name, skip_small=True
+        studio.database, studio.person, DEMO, EMBEDDED_MODEL, version_id=version, name="demo", skip_small=True
     )
-    timed(f"{name}, seed {config.seed}", times, studio, TrainPayload(run_id))
-    measure = EvaluatePayload(run_id=run_id, benchmarks=("drawn_world",))
-    timed(f"{name}, seed {config.seed}, measured", times, studio, measure)
+    timed("demo", times, studio, TrainPayload(run_id))
+    timed("demo, measured", times, studio, EvaluatePayload(run_id=run_id, benchmarks=ASKED.benchmarks))
     return run_id
 
 
-def controls(seed: int, n_dpo_steps: int) -> dict[str, RunConfig]:
-    """Every arm of one seed. `equal steps`: as many SFT steps as the demo takes DPO and SFT steps together."""
-    base = replace(DEMO, seed=seed)
-    return {
-        "demo": base,
-        "chosen only": replace(base, recipe="chosen_only_sft"),
-        "sft, equal steps": replace(base, recipe="sft", sft_steps=(base.sft_steps or 0) + n_dpo_steps),
-        "easy to hard": replace(base, recipe="dpo", pacing="strict"),
-        "hard to easy": replace(base, recipe="dpo", pacing="hard_to_easy"),
-    }
+def experiment(studio: Studio, version: int, args: argparse.Namespace, times: Times) -> int:
+    """Queue it, or find it where an earlier call stopped, and do all that waits."""
+    with studio.database.reading() as session:
+        known = [one.id for one in experiments.listing(session)]
+    if known:
+        experimenting.go_on(studio.database, studio.person, known[0])
+    design = Design(DEMO, tuple(args.recipes), tuple(args.pacings), tuple(args.seeds))
+    number = (
+        known[0]
+        if known
+        else experimenting.queue(
+            studio.database, studio.person, "embedded", design, EMBEDDED_MODEL, version_id=version, asked=ASKED
+        )
+    )
+    while (job := claimed(studio)) is not None:
+        payload = payloads.parse(job.kind, job.payload)
+        with timing(f"{job.kind} {job.payload['run_id']}", times):
+            result = studio.work(job.id, payload)
+        with studio.database.session() as session:
+            jobs.succeed(session, job.id, job.token or "", result)
+    return number
 
 
-def equal_compute(config: RunConfig, seed: int, times: Times) -> RunConfig:
-    """As many SFT steps as the CPU time of the whole demo buys, by what a step of `sft, equal steps` took."""
-    ratio = times[f"demo, seed {seed}"]["cpu_s"] / times[f"sft, equal steps, seed {seed}"]["cpu_s"]
-    return replace(config, sft_steps=round((config.sft_steps or 0) * ratio))
+def claimed(studio: Studio) -> Job | None:
+    """The next job; what an ended call of this script had begun is taken back first."""
+    with studio.database.session() as session:
+        for left in jobs.running(session):
+            jobs.lost(session, left.id, left.token or "", "killed", "The script ended.")
+        return jobs.claim(session, "gpu:0", lease_ms=86_400_000)
 
 
-def table(studios: Sequence[Studio]) -> Table:
-    """By row and metric; the questions of all seeds together, held-out videos as groups."""
-    found: dict[tuple[str, str], list[tuple[str, float]]] = {}
-    for studio in studios:
-        with studio.database.reading() as session:
-            for line in evaluations.table(session, "drawn_world"):
-                row = "base" if line.run_id is None else f"{line.run}: {line.moment}"
-                items = evaluations.items(session, line.id)
-                found.setdefault((row, line.metric), []).extend((i.group, i.correct or 0.0) for i in items)
-    rows: Table = {}
-    for (row, metric), answers in found.items():
-        values, groups = [value for _, value in answers], [group for group, _ in answers]
-        rows.setdefault(row, {})[metric] = (*statistics.cluster_bootstrap(values, groups, seed=0), len(values))
-    return rows
+def table(studio: Studio, number: int) -> tuple[list[dict[str, object]], str]:
+    """Every figure of the experiment as values, and the table with the answers as Markdown."""
+    with studio.database.reading() as session:
+        one, found = experiments.get(session, number), experiment_results.table(session, number)
+    said = [f"- {answer.question} {answer.short}" for answer in answers(one.arms, found)]
+    return rows(found), "\n".join([told(found, one.reference.name), "", *said])
 
 
-def told(rows: Table) -> str:
-    """The table as Markdown."""
-    lines = ["| trained by | " + " | ".join(METRICS) + " |", "|---" * (len(METRICS) + 1) + "|"]
-    for row in sorted(rows, key=lambda name: (name != "base", name)):
-        cells = [rows[row].get(metric) for metric in METRICS]
-        shown = [f"{c[0]:.2f} [{c[1]:.2f}, {c[2]:.2f}]" if c else "" for c in cells]
-        lines.append(f"| {row} | " + " | ".join(shown) + " |")
-    return "\n".join(lines)
+def demo_table(studio: Studio) -> tuple[list[dict[str, object]], str]:
+    """Of one run: before and after each phase."""
+    with studio.database.reading() as session:
+        lines = evaluations.table(session, "drawn_world")
+    cells = {("base" if e.run_id is None else e.moment, e.metric): e for e in reversed(lines)}
+    moments = list(dict.fromkeys(moment for moment, _ in cells))
+    text = ["| after | " + " | ".join(METRICS) + " |", "|---" * (len(METRICS) + 1) + "|"]
+    for moment in moments:
+        of = [cells[moment, metric] for metric in METRICS]
+        text.append(f"| {moment} | " + " | ".join(f"{e.value:.2f} [{e.low:.2f}, {e.high:.2f}]" for e in of) + " |")
+    values: list[dict[str, object]] = [
+        {"after": moment, "metric": metric, "value": e.value, "low": e.low, "high": e.high, "n": e.n}
+        for (moment, metric), e in cells.items()
+    ]
+    return values, "\n".join(text)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--videos", type=int, default=300)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="each gets a folder of its own")
-    parser.add_argument("--controls", action="store_true", help="train every control too")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--recipes", nargs="+", default=["dpo_sft", "sft_dpo", "dpo", "sft"])
+    parser.add_argument("--pacings", nargs="+", default=["mixed", "strict", "hard_to_easy"])
+    parser.add_argument("--controls", action="store_true", help="the whole experiment instead of the demo's one run")
     parser.add_argument("--home", type=Path, help="keep everything in this folder (default: a temporary one)")
     parser.add_argument("--table", action="store_true", help="only print the table of what lies in --home")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        report(args, args.home or Path(scratch))
+        report(args, Studio.open(args.home or Path(scratch)))
 
 
-def report(args: argparse.Namespace, root: Path) -> None:
+def report(args: argparse.Namespace, studio: Studio) -> None:
     times: Times = {}
+    with studio.database.reading() as session:
+        frozen = datasets.listing(session)
     if not args.table:
-        for seed in args.seeds:
-            one_seed(root, seed, args, times)
-    rows = table([Studio.open(home) for home in sorted(root.glob("seed-*"))])
-    figures: JsonDict = {"table": rows, "times": times}
-    print(told(rows))
-    if times:
-        first = args.seeds[0]
-        demo = ["draw and scan", f"pairs, seed {first}", f"demo, seed {first}", f"demo, seed {first}, measured"]
-        figures["demo_minutes"] = sum(times[step]["wall_s"] for step in demo) / 60
-        pairing = times[f"pairs, seed {first}"]
-        figures["pairs_per_cpu_minute"] = 60 * pairing["pairs"] / pairing["cpu_s"]
+        version = frozen[0].id if frozen else make_data(studio, args.videos, 0, times)
+        if args.controls:
+            experiment(studio, version, args, times)
+        else:
+            train(studio, version, times)
+    with studio.database.reading() as session:
+        number = next((one.id for one in experiments.listing(session)), None)
+    values, text = demo_table(studio) if number is None else table(studio, number)
+    print(text)
+    figures: JsonDict = {"table": values, "times": times}
+    demo = ["draw and scan", "pairs", "demo", "demo, measured"]
+    if "pairs" in times:
+        figures["pairs_per_cpu_minute"] = 60 * times["pairs"]["pairs"] / times["pairs"]["cpu_s"]
         print(f"pairs per CPU minute: {figures['pairs_per_cpu_minute']:.0f}")
+    if set(demo) <= set(times):
+        figures["demo_minutes"] = sum(times[step]["wall_s"] for step in demo) / 60
         print(f"minutes of the demo: {figures['demo_minutes']:.1f}")
     if args.json:
         print(json.dumps(figures))
-
-
-def one_seed(root: Path, seed: int, args: argparse.Namespace, times: Times) -> None:
-    """Pairs, training and measures of one seed in its own home; drawn videos and their scans are taken over."""
-    home = root / f"seed-{seed}"
-    for before in sorted(root.glob("seed-*")):
-        if before != home and not home.exists():
-            for part in ("media", "cache"):
-                shutil.copytree(before / part, home / part)
-    studio = Studio.open(home)
-    version = make_data(studio, args.videos, seed, times)
-    with studio.database.reading() as session:
-        n_dpo_steps = starting.preview(session, version, DEMO, skip_small=True).n_steps
-    chosen = controls(seed, n_dpo_steps)
-    for name in chosen if args.controls else ("demo",):
-        train(studio, version, name, chosen[name], times)
-    if args.controls:
-        config = equal_compute(chosen["sft, equal steps"], seed, times)
-        train(studio, version, "sft, equal compute", config, times)
 
 
 if __name__ == "__main__":

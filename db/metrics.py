@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import get_args
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from db import dialect
@@ -64,6 +64,19 @@ def beats(session: Session, run_id: int, n: int = 30) -> tuple[Beat, ...]:
     losses = m.key.in_([f"{phase}/loss" for phase in get_args(Phase)])
     query = select(m.step, m.ts_ms, m.attempt).where(m.run_id == run_id, losses).order_by(m.step.desc()).limit(n)
     return tuple(Beat(*row) for row in session.execute(query))[::-1]
+
+
+def pace(session: Session, run_ids: Collection[int]) -> dict[str, float]:
+    """Seconds a step of each phase, over runs that went through it in one attempt. Loading models is not in it."""
+    m, phases = MetricRow, {f"{phase}/loss": phase for phase in get_args(Phase)}
+    spans = select(m.key, func.max(m.ts_ms) - func.min(m.ts_ms), func.count()).where(
+        m.run_id.in_(list(run_ids)), m.key.in_(list(phases))
+    )
+    found: dict[str, tuple[float, int]] = {}
+    for key, span_ms, n in session.execute(spans.group_by(m.run_id, m.key).having(func.max(m.attempt) == 1)):
+        so_far = found.get(phases[key], (0.0, 0))
+        found[phases[key]] = so_far[0] + span_ms / 1000, so_far[1] + n - 1
+    return {phase: seconds / n for phase, (seconds, n) in found.items() if n > 0}
 
 
 def _finite(value: float) -> float | None:

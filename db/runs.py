@@ -176,6 +176,17 @@ def of_job(session: Session, job_id: int) -> RunCard | None:
     return found[0] if found else None
 
 
+def alike(session: Session, model_sha256: str, version_id: int, limit: int = 30) -> list[int]:
+    """The newest finished runs of this model on this dataset version: how long another one will take."""
+    r = RunRow
+    query = (
+        select(r.id)
+        .join(ModelRow, ModelRow.id == r.base_model_id)
+        .where(ModelRow.files_sha256 == model_sha256, r.dataset_version_id == version_id, r.state == "succeeded")
+    )
+    return list(session.execute(query.order_by(r.id.desc()).limit(limit)).scalars())
+
+
 def listing(session: Session, limit: int = 50) -> list[RunLine]:
     """The newest runs with their last values."""
     cards = _cards(session, None, limit)
@@ -191,7 +202,7 @@ def _cards(session: Session, condition: Any, limit: int = 50) -> list[RunCard]:
     return [
         RunCard(
             row.id, row.name, row.recipe, row.preset, row.state, row.error_class, row.error, row.dataset_version_id,
-            row.curriculum_id, row.sft_set_id, row.base_model_id, model, row.parent_run_id, _config(row.config),
+            row.curriculum_id, row.sft_set_id, row.base_model_id, model, row.parent_run_id, config_of(row.config),
             row.config_sha256, row.training_plan_sha256, row.code_version, row.env, row.job_id, row.created_ms,
             row.started_ms, row.ended_ms,
         )
@@ -199,7 +210,7 @@ def _cards(session: Session, condition: Any, limit: int = 50) -> list[RunCard]:
     ]  # fmt: skip
 
 
-def _config(stored: dict[str, Any]) -> RunConfig:
+def config_of(stored: Mapping[str, Any]) -> RunConfig:
     """Settings that this version no longer has are left out; what an old run did stays readable."""
     known = {field.name for field in fields(RunConfig)}
     return RunConfig(**{name: value for name, value in stored.items() if name in known})
@@ -215,6 +226,15 @@ def last_values(session: Session, run_id: int) -> dict[str, tuple[int, float]]:
     m = MetricRow
     newest = select(m.key, func.max(m.step), m.value).where(m.run_id == run_id, m.value.is_not(None)).group_by(m.key)
     return {key: (step, value) for key, step, value in session.execute(newest) if value is not None}
+
+
+def settle_sft_steps(session: Session, run_id: int, n_steps: int, told: Mapping[str, Any]) -> RunCard:
+    """Write down how many SFT steps a run takes that were to follow from another run; `told` says how that came."""
+    card = get(session, run_id)
+    settings = asdict(replace(card.config, sft_steps=n_steps))
+    values = {"config": settings, "config_sha256": config_sha256(settings), "env": {**card.env, "matched": dict(told)}}
+    session.execute(update(RunRow).where(RunRow.id == run_id).values(**values))
+    return get(session, run_id)
 
 
 def set_state(

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from tempo_core.errors import TempoError
+from tempo_core.experiments import CONTROLS
 from tempo_core.recipes import PACINGS, PRESETS, RECIPES
 from tempo_core.settings import EMBEDDED_MODEL
 
@@ -53,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     making = (_draw, _scan, _judge, _relink, _copies, _pair, _accept, _freeze, _sft, _train, _evaluate)
-    for fill in (*making, _export, _export_model, _export_clip, _others):
+    for fill in (*making, _experiment, _export, _export_model, _export_clip, _others):
         fill(add)
     return whole
 
@@ -199,6 +200,30 @@ def _evaluate(add: Commands) -> None:
     made.add_argument("--allow-contaminated", action="store_true", help=what)
     made.add_argument("--limit", type=int, metavar="N", help="at most this many questions of each")
     _seed(made)
+
+
+def _experiment(add: Commands) -> None:
+    example = "experiment first --recipes dpo_sft,sft_dpo --pacings strict,mixed --seeds 0,1,2"
+    what = "queue recipes x orders x seeds with their controls, or look at such an experiment"
+    made = _command(add, "experiment", "jobs.experiment_commands.experiment", what, example, job=False)
+    made.add_argument("name", help="what it is called")
+    made.add_argument("version", nargs="?", type=int, help="the dataset version (default: the newest)")
+    _model(made)
+    made.add_argument("--recipes", type=_names, metavar="A,B", help="the first is the reference (default: dpo_sft)")
+    made.add_argument("--pacings", type=_names, metavar="A,B", help="orders, likewise (default: the preset's)")
+    made.add_argument("--seeds", type=_numbers, default=(0, 1, 2), metavar="N,M", help="(default: 0,1,2)")
+    made.add_argument("--controls", type=_names, metavar="A,B", help=f"{', '.join(CONTROLS)} (default: all; '' = none)")
+    made.add_argument("--preset", choices=tuple(PRESETS), help="all other numbers (default: what fits the model)")
+    made.add_argument("--sft-set", type=int, metavar="ID", help="for phases of SFT (default: the drawn world's)")
+    made.add_argument("--benchmarks", type=_names, default=(), metavar="A,B", help="default: those on held-out videos")
+    made.add_argument("--data", metavar="FOLDER", help="of benchmarks that ask about files")
+    made.add_argument("--limit", type=int, metavar="N", help="at most this many questions of each benchmark")
+    _set(made, "any number of the runs")
+    acts = made.add_mutually_exclusive_group()
+    acts.add_argument("--dry-run", action="store_true", help="only say what it would train")
+    acts.add_argument("--table", action="store_true", help="of the experiment of this name: its figures")
+    acts.add_argument("--cancel", action="store_true", help="take back its runs that wait")
+    acts.add_argument("--resume", action="store_true", help="queue what failed, was cancelled or is not measured")
 
 
 def _export(add: Commands) -> None:

@@ -42,11 +42,16 @@ def enqueue_in(session: Session, payload: Payload, person: Person, *, again: boo
 def resume_run(database: Database, person: Person, run_id: int) -> int:
     """Queue a stopped or failed run again; it goes on from its last whole checkpoint. The job's id."""
     with database.session() as session:
-        run = runs.get(session, run_id)
-        if run.state == "succeeded":
-            raise TempoError(f"Run {run_id} is done. Start a new run to train again.")
-        job_id = enqueue_in(session, payloads.TrainPayload(run_id, int(run.env.get("ranks", 1))), person)
-        runs.attach_job(session, run_id, job_id)
+        return resume_run_in(session, person, run_id)
+
+
+def resume_run_in(session: Session, person: Person, run_id: int) -> int:
+    """The same inside the caller's transaction."""
+    run = runs.get(session, run_id)
+    if run.state == "succeeded":
+        raise TempoError(f"Run {run_id} is done. Start a new run to train again.")
+    job_id = enqueue_in(session, payloads.TrainPayload(run_id, int(run.env.get("ranks", 1))), person)
+    runs.attach_job(session, run_id, job_id)
     return job_id
 
 

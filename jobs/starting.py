@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -89,20 +90,47 @@ def start_run(
         checkpoint, sft_set_id = _checked(
             session, person, config, base, version_id, sft_set_id, skip_small=skip_small, smaller_step=smaller_step
         )
-        run_id = runs.create(
+        env = environment() | {"skip_small": skip_small, "smaller_step": smaller_step, "ranks": ranks}
+        return queue_checked(
             session,
             person,
             config,
-            models.register(session, checkpoint.path, checkpoint.family, checkpoint.files_sha256, checkpoint.name),
-            name=name,
-            dataset_version_id=version_id,
-            curriculum_id=_curriculum(session, config, version_id),
+            checkpoint,
+            version_id=version_id,
             sft_set_id=sft_set_id,
-            code_version=_code_version(),
-            env=_environment() | {"skip_small": skip_small, "smaller_step": smaller_step, "ranks": ranks},
+            name=name,
+            env=env,
+            code=code_version(),
         )
-        withdrawals.tell_run(session, run_id)
-        runs.attach_job(session, run_id, launch.enqueue_in(session, TrainPayload(run_id, ranks), person))
+
+
+def queue_checked(
+    session: Session,
+    person: Person,
+    config: RunConfig,
+    checkpoint: Checkpoint,
+    *,
+    version_id: int | None,
+    sft_set_id: int | None,
+    name: str,
+    env: Mapping[str, Any],
+    code: str,
+) -> int:
+    """The row and the job of a run whose data and settings were checked; its id."""
+    run_id = runs.create(
+        session,
+        person,
+        config,
+        models.register(session, checkpoint.path, checkpoint.family, checkpoint.files_sha256, checkpoint.name),
+        name=name,
+        dataset_version_id=version_id,
+        curriculum_id=_curriculum(session, config, version_id),
+        sft_set_id=sft_set_id,
+        code_version=code,
+        env=env,
+    )
+    withdrawals.tell_run(session, run_id)
+    runs.attach_job(session, run_id, launch.enqueue_in(session, TrainPayload(run_id, int(env["ranks"])), person))
     return run_id
 
 
@@ -155,12 +183,31 @@ def _checked(
     phases = RECIPES[config.recipe]
     if set(phases) != {"sft"} and version_id is not None:
         preview(session, version_id, config, skip_small=skip_small, smaller_step=smaller_step)
+    return checkpoint, checked_data(session, person, checkpoint, phases, version_id, sft_set_id)
+
+
+def checked_data(
+    session: Session,
+    person: Person,
+    checkpoint: Checkpoint,
+    phases: Sequence[str],
+    version_id: int | None,
+    sft_set_id: int | None,
+) -> int | None:
+    """The SFT set that these phases train on, if any; pairs and examples that the model must not be given are refused.
+
+    Raises:
+        OutsideVocabulary: The embedded model cannot read a pair.
+        HeldOutLeak: The SFT set holds videos that are to be measured on.
+        TooFew: No SFT set was named and none can be made.
+    """
+    if set(phases) != {"sft"} and version_id is not None:
         _refuse_unknown_words(session, version_id, checkpoint.family)
     if "sft" in phases and sft_set_id is None:
         sft_set_id = world_sft_set(session, person, version_id)
     if "sft" in phases and sft_set_id is not None and version_id is not None:
         _refuse_leak(session, sft_set_id, version_id)
-    return checkpoint, sft_set_id
+    return sft_set_id
 
 
 def _curriculum(session: Session, config: RunConfig, version_id: int | None) -> int | None:
@@ -232,12 +279,13 @@ def _world_examples(session: Session, held_out: set[int], seed: int) -> Sequence
     return drafts
 
 
-def _environment() -> dict[str, object]:
+def environment() -> dict[str, Any]:
+    """The versions of what trains, kept with each run."""
     libraries = ("torch", "transformers", "trl", "peft", "accelerate")
     return {"python": platform.python_version(), **{library: version(library) for library in libraries}}
 
 
-def _code_version() -> str:
+def code_version() -> str:
     """The commit that runs, where the code is a checkout."""
     done = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=_ROOT, capture_output=True, text=True, timeout=10, check=False

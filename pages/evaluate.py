@@ -9,7 +9,7 @@ from db.evaluations import EvaluationLine
 from db.runs import RunCard
 from jobs.payloads import EvaluatePayload
 from tempo_core.benchmarks.base import TITLES
-from ui import charts, state
+from ui import charts, experiments, state
 from ui.acting import queue, work
 from ui.charts import Dot
 from ui.comparing import change
@@ -140,13 +140,14 @@ def main() -> None:
         trained = [line.run for line in runs.listing(session) if line.run.state in ("succeeded", "cancelled")]
         table = evaluations.table(session)
     _measure(trained)
-    if not table:
+    if table:
+        table = _held_out(table)
+    else:
         st.caption("Nothing is measured yet.")
-        return
-    table = _held_out(table)
     measured = {line.benchmark for line in table}
     for benchmark in [name for name in TITLES if name in measured] + sorted(measured - set(TITLES)):
         _benchmark(benchmark, table)
+    experiments.section()
 
 
 main()

@@ -20,6 +20,7 @@ RECIPES: dict[str, tuple[Phase, ...]] = {
     "sft": ("sft",),
     "chosen_only": ("chosen_only",),
     "chosen_only_sft": ("chosen_only", "sft"),
+    "sft_chosen_only": ("sft", "chosen_only"),
 }
 """`chosen_only` trains on the chosen responses of the same pairs in the same order, without the rejected ones:
 the control that tells whether the rejected side helps."""

@@ -11,6 +11,7 @@ RECIPES: Mapping[str, str] = {
     "sft": "SFT alone",
     "chosen_only": "chosen responses alone (control)",
     "chosen_only_sft": "chosen responses alone, then SFT (control)",
+    "sft_chosen_only": "SFT, then chosen responses alone (control)",
 }
 
 PACINGS: Mapping[str, str] = {

@@ -10,7 +10,7 @@ from jobs.child import Report
 from jobs.payloads import EstimatePayload
 from jobs.starting import pair_ref
 from jobs.tasks import JobRef
-from jobs.tasks.train import NO_PAIRS, data, measured
+from jobs.tasks.material import NO_PAIRS, data, measured
 from tempo_core.curriculum import training_plan
 from tempo_core.pictures import Pictures
 from tempo_core.recipes import RunConfig

@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from db import datasets, metrics, models, run_notes, runs, sft_sets
+from db import metrics, models, run_notes, runs
 from db.runs import Checkpoint, PairScore, RunCard, StageLine
 from db.session import Database
+from jobs import experimenting
 from jobs.child import Report
 from jobs.payloads import TrainPayload
 from jobs.starting import pair_ref
-from jobs.tasks import JobRef
-from tempo_core import video_llms
-from tempo_core.curriculum import TrainingPlan, plan_sha256, training_plan
+from jobs.tasks import JobRef, matched
+from jobs.tasks.material import NO_PAIRS, data, measured
+from tempo_core.curriculum import training_plan
 from tempo_core.pictures import Pictures
-from tempo_core.recipes import RECIPES
 from tempo_core.settings import Home
-from tempo_core.types import Example, JsonDict, Metric, PreferencePair, Progress
-
-NO_PAIRS = TrainingPlan((), (), {}, (), plan_sha256((), ()))
-"""The plan of a run that trains on examples only."""
+from tempo_core.types import JsonDict, Metric, Progress
 
 FEWEST_STEPS = {"skip_small": False, "smaller_step": False}
 
@@ -46,6 +43,7 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
         card = runs.get(session, payload.run_id)
         base = Path(models.get(session, card.base_model_id).path)
         pairs, examples = data(session, card.recipe, card.dataset_version_id, card.sft_set_id)
+    card = matched.settled(database, job, card, base)
     long_side, too_long = measured(base, pairs, card.config.max_tokens)
     trainable = [pair_ref(pair) for pair_id, pair in pairs.items() if pair_id not in too_long]
     plan = training_plan(trainable, card.config, **_mercy(card)) if pairs else NO_PAIRS
@@ -69,30 +67,10 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
         events=events,
         save_memory=job.n_oom > 0,
     )
+    if _rank() == 0:
+        with database.session() as session:
+            experimenting.after_training(session, card.id)
     return {"run_id": card.id, "stages": [link.name for link in trained.chain], "too_long": len(too_long)}
-
-
-def data(
-    session: Any, recipe: str, version_id: int | None, sft_set_id: int | None
-) -> tuple[dict[int, PreferencePair], list[Example]]:
-    """What a run trains on, checked against the hashes under which it was frozen."""
-    pairs: dict[int, PreferencePair] = {}
-    phases = RECIPES[recipe]
-    if version_id is not None and set(phases) != {"sft"}:
-        datasets.verify(session, version_id)
-        pairs = {item.pair.pair_id: item.pair for item in datasets.items(session, version_id, "train")}
-    examples: list[Example] = []
-    if "sft" in phases and sft_set_id is not None:
-        sft_sets.verify(session, sft_set_id)
-        examples = sft_sets.items(session, sft_set_id)
-    return pairs, examples
-
-
-def measured(base: Path, pairs: Mapping[int, PreferencePair], max_tokens: int) -> tuple[int | None, dict[int, int]]:
-    """The picture size that the model takes, and the pairs with more tokens than the run allows."""
-    llm = video_llms.load(base)
-    rows = importlib.import_module("tempo_core.training.rows")
-    return llm.long_side, rows.too_long(pairs.values(), llm, max_tokens)
 
 
 def _events(database: Database, report: Report, card: RunCard, job: JobRef) -> Any:

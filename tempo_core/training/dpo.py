@@ -125,7 +125,16 @@ class TempoDPOTrainer(StageTrainer, DPOTrainer):  # type: ignore[misc]
         columns = [values.tolist() for part in (policy, reference, n_tokens) for values in part.chunk(2)]
         for row, chosen, rejected, of_chosen, of_rejected, n_chosen, n_rejected in zip(rows, *columns, strict=True):
             values = PairValues(
-                row.row_id, row.level, chosen, rejected, of_chosen, of_rejected, n_chosen, n_rejected, self.beta
+                row.row_id,
+                row.level,
+                chosen,
+                rejected,
+                of_chosen,
+                of_rejected,
+                n_chosen,
+                n_rejected,
+                self.beta,
+                row.kind,
             )
             self._check_reference(values)
             self.steps.add_pair(values)

@@ -62,6 +62,7 @@ class PairValues:
     n_chosen: int
     n_rejected: int
     beta: float
+    kind: str = ""
 
     @property
     def reward_chosen(self) -> float:
@@ -151,6 +152,8 @@ class Mute:
 
 Leveled = TypeVar("Leveled", PairValues, AnswerValues)
 PER_LEVEL = ("loss", "margin", "accuracy", "reward_chosen", "reward_rejected", "accuracy_per_token", "longer_wins")
+PER_KIND = ("accuracy", "reward_chosen")
+"""Kept for each kind inside a level too, as `drop/l1/accuracy`: what a level's curve mixes learns at its own pace."""
 
 
 class StepLog:
@@ -227,6 +230,9 @@ class StepLog:
         for key, pairs in _by_level(self._pairs).items():
             values |= {f"{key}/{name}": fmean(getattr(pair, name) for pair in pairs) for name in PER_LEVEL}
             values[f"{key}/n"] = float(len(pairs))
+            for kind in sorted({pair.kind for pair in pairs} - {""}):
+                of_kind = [pair for pair in pairs if pair.kind == kind]
+                values |= {f"{kind}/{key}/{name}": fmean(getattr(p, name) for p in of_kind) for name in PER_KIND}
         return values
 
     def _of_answers(self) -> dict[str, float]:

@@ -37,13 +37,15 @@ class Row:
     """Frame numbers of the pictures: all key frames of the clean timeline, in order."""
     prompt: str
     answers: tuple[tuple[int, ...], ...]
+    kind: str = ""
+    """Of the perturbation; examples have none."""
 
 
 def pair_row(pair: PreferencePair, llm: HFVideoLLM, *, chosen_only: bool = False) -> Row:
     texts = (pair.chosen,) if chosen_only else (pair.chosen, pair.rejected)
     answers = tuple(tuple(llm.encode_answer(text)) for text in texts)
     numbers = tuple(number for clip in pair.clip_key_frames for number in clip)
-    return Row(pair.pair_id, pair.level, pair.video, pair.times_sha256, numbers, pair.prompt, answers)
+    return Row(pair.pair_id, pair.level, pair.video, pair.times_sha256, numbers, pair.prompt, answers, pair.kind)
 
 
 def example_row(row_id: int, example: Example, llm: HFVideoLLM) -> Row:

@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 
 from tempo_core.errors import TooFew
-from tempo_core.statistics import accuracy, cluster_bootstrap, exact, mcnemar, paired_bootstrap, spearman, wilson
+from tempo_core.statistics import (
+    accuracy,
+    cluster_bootstrap,
+    exact,
+    mcnemar,
+    paired_bootstrap,
+    rank_correlation,
+    spearman,
+    student_t,
+    two_level_bootstrap,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -158,3 +169,63 @@ def test_an_exact_interval_covers_at_least_as_often_as_stated():
 
 def test_an_exact_interval_of_nothing_is_everything():
     assert exact(0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "inside", "t"),
+    [
+        (1, 0.95, 12.7062),
+        (2, 0.95, 4.3027),
+        (3, 0.95, 3.1824),
+        (4, 0.99, 4.6041),
+        (9, 0.95, 2.2622),
+        (30, 0.95, 2.0423),
+    ],
+)
+def test_students_t_of_the_tables(degrees, inside, t):
+    assert student_t(degrees, inside) == pytest.approx(t, abs=5e-5)
+
+
+def test_one_training_run_has_the_interval_of_its_videos_alone():
+    values, groups = np.random.default_rng(2).random(60), [i // 4 for i in range(60)]
+    found = two_level_bootstrap([values], groups)
+    assert (found.mean, found.low, found.high) == pytest.approx(cluster_bootstrap(values, groups))
+    assert found.of_seed == (pytest.approx(values.mean()),)
+
+
+def test_seeds_that_agree_add_nothing_and_two_that_differ_are_hardly_known():
+    values, groups = np.random.default_rng(3).random(60), [i // 4 for i in range(60)]
+    alike = two_level_bootstrap([values] * 3, groups)
+    assert alike.high - alike.low == pytest.approx(np.subtract(*cluster_bootstrap(values, groups)[:0:-1]), rel=0.05)
+    # Means 0 and 1, equal in every video: 1/2 plus or minus sqrt(2) * t(1) / z halves.
+    apart = two_level_bootstrap([[0.0, 0.0], [1.0, 1.0]], ["a", "b"])
+    assert (apart.mean, apart.low, apart.high) == pytest.approx((0.5, 0.5 - 4.5841, 0.5 + 4.5841), abs=1e-3)
+    assert apart.p == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_mean_that_every_resample_has_above_zero_is_as_sure_as_resamples_can_tell():
+    found = two_level_bootstrap([[1.0, 0.9, 1.0], [1.0, 1.0, 0.9], [0.9, 1.0, 1.0]], ["a", "b", "c"])
+    assert found.p == pytest.approx(2 / 10_001)
+    with pytest.raises(TooFew, match="2 videos"):
+        two_level_bootstrap([[1.0, 0.0]], ["a", "a"])
+
+
+def test_three_seeds_cover_the_truth_about_as_often_as_they_say():
+    rng, covered = np.random.default_rng(7), 0
+    groups = [i // 4 for i in range(160)]
+    for _ in range(60):
+        of_seed, of_group = rng.normal(0, 0.05, (3, 1)), np.repeat(rng.normal(0, 0.2, 40), 4)
+        chance = np.clip(0.6 + of_seed + of_group, 0, 1)
+        found = two_level_bootstrap((rng.random((3, 160)) < chance).astype(float), groups)
+        covered += found.low <= 0.6 <= found.high
+    assert covered >= 54
+
+
+def test_a_rank_correlation_is_between_its_bounds_and_that_of_a_constant_is_none():
+    x = np.arange(60) / 60
+    y = x + np.random.default_rng(0).normal(0, 0.2, 60)
+    value, low, high = rank_correlation(x, y, [i // 3 for i in range(60)])
+    assert value == spearman(x, y)
+    assert 0.5 < low < value < high <= 1
+    assert rank_correlation(x, [1.0] * 60, list(range(60))) is None
+    assert rank_correlation(x, y, ["one video"] * 60) is None

@@ -27,6 +27,7 @@ COMMANDS = (
     "sft",
     "train",
     "evaluate",
+    "experiment",
     "export",
     "export-model",
     "export-clip",
