@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import comb, cos, lgamma, log, log1p, pi, sin, sqrt, tan
+from math import ceil, comb, cos, lgamma, log, log1p, pi, sin, sqrt, tan
 from statistics import NormalDist
 from typing import Literal
 
@@ -34,6 +34,8 @@ class Comparison:
     low: float
     high: float
     verdict: Verdict
+    p: float | None = None
+    """Two-sided, of no difference, by the same resamples; what `holm` corrects."""
 
 
 def wilson(successes: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -94,13 +96,17 @@ def cluster_bootstrap(
         TooFew: One group says nothing about how groups differ.
     """
     sums, counts = _by_group(values, groups)
-    if len(sums) < 2:
-        raise TooFew(
-            f"An interval needs 2 videos or more, here is {len(sums)}. Freeze a version that holds out more of its "
-            "videos (a larger share, as 40 % of 5), or add videos, then train and evaluate on that version."
-        )
+    _check_groups(len(sums))
     low, high = _percentiles(_resampled_means(sums, counts, seed), confidence)
     return float(sums.sum() / counts.sum()), low, high
+
+
+def _check_groups(n_groups: int) -> None:
+    if n_groups < 2:
+        raise TooFew(
+            f"An interval needs 2 videos or more, here is {n_groups}. Freeze a version that holds out more of its "
+            "videos (a larger share, as 40 % of 5), or add videos, then train and evaluate on that version."
+        )
 
 
 def accuracy(values: Sequence[float], groups: Sequence[Hashable], seed: int = 0) -> tuple[float, float, float]:
@@ -143,12 +149,61 @@ def paired_bootstrap(
     first: ArrayLike, second: ArrayLike, groups: Sequence[Hashable], seed: int = 0, confidence: float = 0.95
 ) -> Comparison:
     """Compare two models on the same items, in the same order, resampling whole groups."""
+    return paired_mean_of_tasks([first], [second], [groups], seed, confidence)
+
+
+def paired_mean_of_tasks(
+    first: Sequence[ArrayLike],
+    second: Sequence[ArrayLike],
+    groups: Sequence[Sequence[Hashable]],
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Comparison:
+    """Compare two models by the mean of their tasks' means; whole groups are resampled inside each task.
+
+    Raises:
+        TooFew: A task with one group says nothing about how its groups differ.
+    """
+    tasks = [_by_group(_minus(a, b), names) for a, b, names in zip(first, second, groups, strict=True)]
+    _check_groups(min(len(sums) for sums, _ in tasks))
+    difference = float(np.mean([sums.sum() / counts.sum() for sums, counts in tasks]))
+    drawn = np.mean([_resampled_means(*task, seed + i) for i, task in enumerate(tasks)], axis=0)
+    low, high = _percentiles(drawn, confidence)
+    verdict: Verdict = "better" if low > 0 else "worse" if high < 0 else "cannot tell"
+    return Comparison(difference, low, high, verdict, _two_sided(drawn))
+
+
+def _minus(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if a.shape != b.shape:
         raise ValueError(f"Paired values must be of the same items: {a.shape} and {b.shape}.")
-    difference, low, high = cluster_bootstrap(b - a, groups, seed, confidence)
-    verdict: Verdict = "better" if low > 0 else "worse" if high < 0 else "cannot tell"
-    return Comparison(difference, low, high, verdict)
+    return b - a
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p of each test, corrected for how many there are (Holm 1979); in the order given."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        corrected[i] = largest
+    return corrected
+
+
+Z_95, Z_POWER = 1.96, 0.8416
+"""Of a two-sided 95 % interval, and of 80 % power."""
+
+
+def half_width(changed: float, n: int) -> float:
+    """How small a difference `n` independent items can show, when this share of them changed from wrong to right or
+    back: half of the paired 95 % interval, around a difference near 0."""
+    return Z_95 * sqrt(changed / n)
+
+
+def n_to_show(difference: float, changed: float, *, with_power: bool = False) -> int:
+    """Independent items needed for a half-width of `difference`, or to find it in 80 % of studies."""
+    z = Z_95 + (Z_POWER if with_power else 0.0)
+    return ceil(changed * (z / difference) ** 2)
 
 
 @dataclass(frozen=True, slots=True)

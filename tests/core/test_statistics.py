@@ -10,8 +10,12 @@ from tempo_core.statistics import (
     accuracy,
     cluster_bootstrap,
     exact,
+    half_width,
+    holm,
     mcnemar,
+    n_to_show,
     paired_bootstrap,
+    paired_mean_of_tasks,
     rank_correlation,
     spearman,
     student_t,
@@ -229,3 +233,39 @@ def test_a_rank_correlation_is_between_its_bounds_and_that_of_a_constant_is_none
     assert 0.5 < low < value < high <= 1
     assert rank_correlation(x, [1.0] * 60, list(range(60))) is None
     assert rank_correlation(x, y, ["one video"] * 60) is None
+
+
+@pytest.mark.parametrize(("changed", "points"), [(0.05, 0.87), (0.10, 1.23), (0.20, 1.74)])
+def test_what_2525_questions_can_show(changed, points):
+    assert 100 * half_width(changed, 2525) == pytest.approx(points, abs=0.005)
+
+
+@pytest.mark.parametrize(("changed", "n", "with_power"), [(0.05, 1921, 3925), (0.10, 3842, 7849), (0.20, 7684, 15_698)])
+def test_questions_needed_to_show_a_difference_of_one_point(changed, n, with_power):
+    assert (n_to_show(0.01, changed), n_to_show(0.01, changed, with_power=True)) == (n, with_power)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # 3 * .01, then 2 * .03, which holds .04 down
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([0.02]) == [0.02] and holm([]) == []
+
+
+def test_the_p_of_a_bootstrap_agrees_with_its_interval():
+    before, groups = [0] * 30 + [1] * 70, list(range(100))
+    assert paired_bootstrap(before, [0] * 10 + [1] * 90, groups).p < 0.001
+    unclear = paired_bootstrap(before, [1] * 5 + [0] * 25 + [1] * 69 + [0], groups)
+    assert unclear.verdict == "cannot tell" and 0.05 < unclear.p < 0.3
+    assert paired_bootstrap(before, before, groups).p == 1.0
+
+
+def test_a_mean_of_tasks_counts_each_task_the_same():
+    # One task of 90 questions gains nothing, one of 10 gains all: half of the mean, whatever their sizes.
+    first, second = [[1] * 90, [0] * 10], [[1] * 90, [1] * 10]
+    groups = [list(range(90)), list(range(10))]
+    found = paired_mean_of_tasks(first, second, groups)
+    assert (found.difference, found.verdict) == (0.5, "better")
+    whole = paired_bootstrap([1] * 90 + [0] * 10, [1] * 100, list(range(100)))
+    assert whole.difference == pytest.approx(0.1)
+    with pytest.raises(TooFew, match="here is 1"):
+        paired_mean_of_tasks(first, second, [groups[0], [0] * 10])
