@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
 from typing import Any
@@ -171,6 +171,11 @@ def get(session: Session, run_id: int) -> RunCard:
     return found[0]
 
 
+def of_ids(session: Session, run_ids: Collection[int]) -> dict[int, RunCard]:
+    """These runs by id; ids that name none are left out."""
+    return {card.id: card for card in _cards(session, RunRow.id.in_(run_ids), limit=len(run_ids))}
+
+
 def of_job(session: Session, job_id: int) -> RunCard | None:
     found = _cards(session, RunRow.job_id == job_id)
     return found[0] if found else None
@@ -297,6 +302,14 @@ def stages(session: Session, run_id: int) -> tuple[StageLine, ...]:
     )  # fmt: skip
     rows = session.execute(select(*columns).where(s.run_id == run_id).order_by(s.ordinal))
     return tuple(StageLine(**(dict(row._mapping) | {"levels": tuple(row.levels)})) for row in rows)
+
+
+def moments(session: Session, run_id: int) -> tuple[tuple[str, tuple[StageLine, ...]], ...]:
+    """The run after each phase whose stages are all there, with the links up to it: "dpo", then "dpo+sft"."""
+    finished = [stage for stage in stages(session, run_id) if stage.adapter is not None]
+    ends = [i for i in range(len(finished)) if i + 1 == len(finished) or finished[i + 1].phase != finished[i].phase]
+    names = ["+".join(dict.fromkeys(stage.phase for stage in finished[: i + 1])) for i in ends]
+    return tuple((name, tuple(finished[: i + 1])) for name, i in zip(names, ends, strict=True))
 
 
 def outline(session: Session, run_id: int) -> tuple[StageLine, ...]:
