@@ -196,6 +196,18 @@ def by_sha(session: Session, sha256: str) -> int | None:
     return session.execute(select(VideoRow.id).where(VideoRow.sha256 == sha256)).scalar_one_or_none()
 
 
+def at(session: Session, path: Path) -> int | None:
+    """The video that lies at this path of a library."""
+    places = [(id_, path.relative_to(root)) for id_, _, root in libraries(session) if path.is_relative_to(root)]
+    for library_id, rel_path in places:
+        here = select(LocationRow.video_id).where(
+            LocationRow.library_id == library_id, LocationRow.rel_path == _text(rel_path)
+        )
+        if (found := session.execute(here).scalar_one_or_none()) is not None:
+            return found
+    return None
+
+
 def by_rel_path(session: Session, rel_path: str) -> list[int]:
     """The videos that lie at this path below some library's folder; two where two libraries use one name."""
     here = select(LocationRow.video_id).where(LocationRow.rel_path == rel_path)
@@ -217,6 +229,12 @@ def listing(
     wanted = _asked(status, rule, kept, library_id, search)
     query = _cards().where(VideoRow.id > after_id, *wanted).order_by(VideoRow.id).limit(limit)
     return [VideoCard(*row) for row in session.execute(query)]
+
+
+def names(session: Session) -> dict[int, str]:
+    """Every video whose file can be read, by id; those that passed every rule first."""
+    query = select(VideoRow.id, VideoRow.name).outerjoin(TimelineRow, _current()).where(VideoRow.status == "ok")
+    return {id_: name for id_, name in session.execute(query.order_by(_is_kept().desc(), VideoRow.id))}
 
 
 def matching(

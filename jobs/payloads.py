@@ -176,6 +176,18 @@ class EvaluatePayload:
 
 
 @dataclass(frozen=True, slots=True)
+class AskPayload:
+    """Answer questions that come while the job runs, with these checkpoints: base-1 or 3-dpo, as `Checkpoint.key`."""
+
+    checkpoints: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        form = r"base-\d{1,9}|\d{1,9}-[a-z0-9_+/]+"
+        if not self.checkpoints or not all(re.fullmatch(form, key) for key in self.checkpoints):
+            raise BadPayload(f"checkpoints are {self.checkpoints!r}; name them like base-1 or 3-dpo.")
+
+
+@dataclass(frozen=True, slots=True)
 class ExportPayload:
     """Write a frozen dataset version in one format."""
 
@@ -238,6 +250,7 @@ Payload = (
     | TrainPayload
     | EstimatePayload
     | EvaluatePayload
+    | AskPayload
     | ExportPayload
     | ExportModelPayload
     | SftPayload
@@ -254,13 +267,14 @@ KINDS: dict[str, type[Payload]] = {
     "train": TrainPayload,
     "estimate": EstimatePayload,
     "evaluate": EvaluatePayload,
+    "ask": AskPayload,
     "export": ExportPayload,
     "export_model": ExportModelPayload,
     "sft": SftPayload,
     "sleep": SleepPayload,
 }
 
-_ON_THE_MODEL_SLOT = ("pair", "train", "estimate", "evaluate")
+_ON_THE_MODEL_SLOT = ("pair", "train", "estimate", "evaluate", "ask")
 
 
 def kind_of(payload: Payload) -> str:

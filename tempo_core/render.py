@@ -37,6 +37,17 @@ def sprite(measures: Measures, timeline: Timeline) -> bytes:
     return bytes(cv2.imencode(".jpg", row, [cv2.IMWRITE_JPEG_QUALITY, 85])[1])
 
 
+def contact_strip(pixels: NDArray[np.uint8]) -> bytes:
+    """Pictures (T, H, W, 3), RGB, in one row, each in a 128x72 box, as JPEG."""
+    width, height = THUMBNAIL
+    row = np.zeros((height, width * len(pixels), 3), np.uint8)
+    for i, picture in enumerate(pixels):
+        image = _boxed(np.asarray(picture[..., ::-1], np.uint8))
+        top, left = (height - image.shape[0]) // 2, i * width + (width - image.shape[1]) // 2
+        row[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return bytes(cv2.imencode(".jpg", row, [cv2.IMWRITE_JPEG_QUALITY, 80])[1])
+
+
 def thumbnail(measures: Measures, clip: Clip) -> NDArray[np.uint8]:
     """The stored thumbnail nearest to the clip's middle, BGR; one of the clip's own frames where there is one."""
     numbers = np.concatenate([np.arange(start, end) for start, end in clip.ranges])

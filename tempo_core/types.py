@@ -228,6 +228,20 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What an item was about, for people who look at single answers; no score is made of it.
+
+    `truth` is the right answer in words, `video` where its file lay, `numbers` the frames that were shown.
+    """
+
+    question: str
+    options: tuple[str, ...] = ()
+    truth: str = ""
+    video: str = ""
+    numbers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ItemScore:
     """One question's outcome. `group` ties questions that are not independent (one video); None = unparsed."""
 
@@ -235,6 +249,7 @@ class ItemScore:
     group: str
     correct: float | None
     response: str = ""
+    asked: Asked | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

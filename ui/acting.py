@@ -26,6 +26,7 @@ WORDS = {
     "train": "training",
     "estimate": "estimating a run",
     "evaluate": "evaluating",
+    "ask": "answering",
     "export": "exporting",
     "export_model": "exporting a model",
     "sft": "importing conversations",

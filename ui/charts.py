@@ -224,8 +224,8 @@ class Dot:
     chance: float | None
 
 
-def dots(found: Sequence[Dot], palette: Palette, title: str = "") -> go.Figure:
-    """One row per metric, one dot with its interval per model; chance as a cross."""
+def dots(found: Sequence[Dot], palette: Palette, title: str = "", *, shares: bool = True) -> go.Figure:
+    """One row per metric, one dot with its interval per model; chance as a cross. Shares stand on an axis of 0 to 1."""
     figure = go.Figure()
     metrics = list(dict.fromkeys(dot.metric for dot in found))
     models = list(dict.fromkeys(dot.model for dot in found))
@@ -260,9 +260,24 @@ def dots(found: Sequence[Dot], palette: Palette, title: str = "") -> go.Figure:
             hovertemplate="chance %{x:.3f}<extra></extra>",
         )
     height = 120 + (26 + 12 * len(models)) * len(metrics)
-    figure.update_layout(LAYOUT, height=height, xaxis_range=[-0.02, 1.02], title_text=title)
+    figure.update_layout(LAYOUT, height=height, xaxis_range=[-0.02, 1.02] if shares else None, title_text=title)
     figure.update_layout(legend_y=-40 / max(1, height - 80))
     figure.update_yaxes(
         tickvals=list(range(len(metrics))), ticktext=metrics, autorange="reversed", zeroline=False, ticksuffix="  "
     )
+    return figure
+
+
+def differences(found: Sequence[Dot], palette: Palette, baseline: str) -> go.Figure:
+    """As `dots`, around zero: what is left of the line is worse than the baseline, what is right of it better."""
+    figure = dots(found, palette, f"Difference to {baseline}, percentage points")
+    for trace in figure.data:
+        trace.x = [100 * value for value in trace.x]
+        trace.error_x.array = [100 * value for value in trace.error_x.array]
+        trace.error_x.arrayminus = [100 * value for value in trace.error_x.arrayminus]
+        trace.customdata = [[100 * low, 100 * high, n] for low, high, n in trace.customdata]
+        trace.hovertemplate = "%{x:+.1f} [%{customdata[0]:+.1f}, %{customdata[1]:+.1f}], n = %{customdata[2]}"
+    reach = max([1.0, *(100 * max(abs(dot.low), abs(dot.high)) for dot in found)]) * 1.08
+    figure.update_layout(xaxis_range=[-reach, reach])
+    figure.add_vline(x=0, line={"color": GREY, "width": 1.5})
     return figure

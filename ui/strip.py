@@ -1,7 +1,8 @@
-"""A video's clips as a row of numbered thumbnails, from a private file whose address is signed for this browser."""
+"""Rows of numbered thumbnails: a video's clips, from a private file at a signed address, or pictures as data."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,15 @@ def clip_strip(timeline_id: int, timeline: Timeline, key: str, order: Sequence[i
     label = "clips in their true order" if order is None else "clips as the perturbed side shows them"
     cells = [_cell(clip, timeline) for clip in shown]
     data = {"url": state.sign("sprites", timeline_id), "n": len(timeline), "label": label, "cells": cells}
+    _component(key=key, data=data | {"what": "clip"})
+
+
+def picture_strip(jpeg: bytes, about: Sequence[str], key: str) -> None:
+    """Pictures in the order in which a model was shown them, from one row of boxes; `about` says something of each."""
+    n = len(about)
+    url = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+    cells = [{"clip": i, "about": said, "colour": "#1b2330", "ink": "#ffffff"} for i, said in enumerate(about)]
+    data = {"url": url, "n": n, "label": "pictures as the model was shown them", "cells": cells, "what": "picture"}
     _component(key=key, data=data)
 
 

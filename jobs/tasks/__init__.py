@@ -29,6 +29,7 @@ TASKS: dict[str, str] = {
     "train": "jobs.tasks.train",
     "estimate": "jobs.tasks.estimate",
     "evaluate": "jobs.tasks.evaluate",
+    "ask": "jobs.tasks.ask",
     "export": "jobs.tasks.export",
     "export_model": "jobs.tasks.export_model",
     "sft": "jobs.tasks.sft",

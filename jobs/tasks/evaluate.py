@@ -6,20 +6,19 @@ same questions with the same settings is not measured again.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db import datasets, evaluations, models, runs, timelines
 from db.datasets import DatasetCard, FrozenPair
-from db.runs import RunCard, StageLine
 from db.session import Database
 from jobs.child import Report
 from jobs.payloads import EvaluatePayload
-from jobs.tasks import JobRef, in_files
-from tempo_core import benchmarks, video_llms
+from jobs.tasks import JobRef, in_files, moments
+from jobs.tasks.moments import Moment
+from tempo_core import benchmarks, question_sheets
 from tempo_core.benchmarks.base import HeldOutVideo, Material
 from tempo_core.errors import TooFew
 from tempo_core.pictures import Pictures
@@ -28,15 +27,6 @@ from tempo_core.video_llms import checkpoints
 
 if TYPE_CHECKING:
     from tempo_core.benchmarks.in_files import Opened
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A model to measure: the base with the links merged that were there at this moment."""
-
-    name: str
-    run_id: int | None
-    links: tuple[StageLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +104,16 @@ def _subject(database: Database, payload: EvaluatePayload, *, needs_version: boo
         with database.reading() as session:
             card = runs.get(session, payload.run_id)
             base = models.get(session, card.base_model_id)
-            moments = (Moment("base", None, ()), *_moments(card, runs.stages(session, card.id)))
+            found = (moments.BASE, *moments.of_run(session, card))
             version = _version(session, payload.version_id or card.dataset_version_id, needed=needs_version)
-        return _Subject(Path(base.path), base.id, moments, version, card.dataset_version_id)
+        return _Subject(Path(base.path), base.id, found, version, card.dataset_version_id)
     checkpoint = checkpoints.inspect(Path(payload.model or ""))
     with database.session() as session:
         model_id = models.register(
             session, checkpoint.path, checkpoint.family, checkpoint.files_sha256, checkpoint.name
         )
         version = _version(session, payload.version_id, needed=needs_version)
-    return _Subject(checkpoint.path, model_id, (Moment("base", None, ()),), version, None)
+    return _Subject(checkpoint.path, model_id, (moments.BASE,), version, None)
 
 
 def _version(session: Any, version_id: int | None, *, needed: bool) -> DatasetCard | None:
@@ -135,17 +125,6 @@ def _version(session: Any, version_id: int | None, *, needed: bool) -> DatasetCa
             return None
         raise TooFew("Nothing is held out yet: freeze a dataset version of five videos or more, then evaluate.")
     return frozen[0]
-
-
-def _moments(card: RunCard, stages: Sequence[StageLine]) -> Iterator[Moment]:
-    """After each phase whose stages are all there; named by what was trained so far, such as "dpo" and "dpo+sft"."""
-    finished = [stage for stage in stages if stage.adapter is not None]
-    if not finished:
-        raise TooFew(f"Run {card.id} has finished no stage yet, so there is nothing to measure. Wait, or resume it.")
-    for i, stage in enumerate(finished):
-        if i + 1 == len(finished) or finished[i + 1].phase != stage.phase:
-            phases = list(dict.fromkeys(s.phase for s in finished[: i + 1]))
-            yield Moment("+".join(phases), card.id, tuple(finished[: i + 1]))
 
 
 def _material(database: Database, version: DatasetCard, job: JobRef, payload: EvaluatePayload) -> Material:
@@ -196,7 +175,7 @@ def _measure(
     missing = [one for one in asked if not _known(database, subject, moment, one)]
     if not missing:
         return 0
-    llm = _load(subject.base, moment, job)
+    llm = moments.load(subject.base, moment, job.home)
     n_new = 0
     for one in missing:
         try:
@@ -206,6 +185,7 @@ def _measure(
                 raise
             print(f"{one.name} was left out: {error}", flush=True)
             continue
+        question_sheets.write(job.folder / "asked", one.name, scores)
         with database.session() as session:
             evaluations.record(
                 session,
@@ -234,7 +214,7 @@ def _scores(
         pictures = Pictures(job.home.cache, llm.long_side).get
         material = Material(one.of.videos, one.of.pairs, pictures, one.of.seed)
         return benchmarks.load(one.name).run(llm, material, report), one.settings
-    measured = one.of.ask(llm, payload.seed, report)
+    measured = one.of.ask(llm, payload.seed, report, in_files.keeper(job.folder))
     for score in measured.scores:
         unparsed = f", {score.n_unparsed} unparsed" if score.n_unparsed else ""
         interval = f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
@@ -243,14 +223,3 @@ def _scores(
         print(f"{one.name}: {video} could not be read and is in no score: {why}", flush=True)
     unreadable = {"unreadable": sorted(measured.unreadable)} if measured.unreadable else {}
     return measured.scores, {**one.settings, **unreadable}
-
-
-def _load(base: Path, moment: Moment, job: JobRef) -> Any:
-    if not moment.links:
-        return video_llms.load(base)
-    chain = importlib.import_module("tempo_core.training.chain")
-    links = [
-        chain.Link(s.ordinal, s.name, s.phase, job.home.root / str(s.adapter), str(s.manifest_sha256))
-        for s in moment.links
-    ]
-    return chain.load(base, links)

@@ -5,20 +5,21 @@ A video that the run was trained on says nothing about what it learned, so such 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from db import datasets
 from db.session import Database
 from jobs.payloads import EvaluatePayload
-from tempo_core import benchmarks
+from tempo_core import benchmarks, question_sheets, render
 from tempo_core.errors import HeldOutLeak, TooFew
 from tempo_core.media import sha256_of
 from tempo_core.types import JsonDict
 
 if TYPE_CHECKING:
     from tempo_core.benchmarks.in_files import Opened
+    from tempo_core.benchmarks.shown import Shown
 
 _TOLD = 20
 
@@ -39,7 +40,7 @@ def opened(payload: EvaluatePayload) -> list[Opened]:
     folder = Path(payload.data)
     if payload.benchmarks:
         return [_open(name, folder, payload) for name in named]
-    found = [_open(name, folder, payload) for name in benchmarks.IN_FILES if _there(name, folder)]
+    found = [_open(name, folder, payload) for name in benchmarks.named_in(folder)]
     if not found:
         raise TooFew(
             f"{folder} is, and holds, no folder named after a benchmark. Say which ones to ask: --benchmarks, with one "
@@ -52,16 +53,6 @@ def _open(name: str, folder: Path, payload: EvaluatePayload) -> Opened:
     return benchmarks.load_in_files(name).open(folder, limit=payload.limit, n_pictures=payload.pictures)
 
 
-def _there(name: str, folder: Path) -> bool:
-    """Whether the folder has that benchmark's name, or holds one of it: files of several are named alike."""
-    inside = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-    return _plain(name) in {_plain(part) for part in (folder.name, *inside)}
-
-
-def _plain(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
-
-
 def tell(found: Opened, folder: Path) -> None:
     """What was found and what is missing into the log; every missing video into a file of the job."""
     print(found.told(), flush=True)
@@ -72,6 +63,18 @@ def tell(found: Opened, folder: Path) -> None:
     path.write_text("".join(f"{name}\n" for name in found.missing))
     more = f" and {len(found.missing) - _TOLD} more, all in {path}" if len(found.missing) > _TOLD else ""
     print(f"{found.name}: missing {', '.join(found.missing[:_TOLD])}{more}", flush=True)
+
+
+def keeper(folder: Path) -> Callable[[Path, Shown], None]:
+    """Keeps the pictures that are shown of each video, as the page of single answers shows them."""
+
+    def keep(video: Path, pictures: Shown) -> None:
+        path = folder / "asked" / question_sheets.strip_name(str(video), pictures.numbers)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(render.contact_strip(pictures.pixels))
+
+    return keep
 
 
 def settings(found: Opened, payload: EvaluatePayload, trained_on: Sequence[str]) -> JsonDict:

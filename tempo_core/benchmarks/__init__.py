@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tempo_core.benchmarks.base import Benchmark
@@ -43,6 +44,17 @@ def load_in_files(name: str) -> FileBenchmark:
     check(name)
     benchmark: FileBenchmark = importlib.import_module(IN_FILES[name]).benchmark
     return benchmark
+
+
+def named_in(folder: Path) -> tuple[str, ...]:
+    """Benchmarks in files after which this folder, or one in it, is named: files of several are named alike."""
+    inside = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    there = {_plain(part) for part in (folder.name, *inside)}
+    return tuple(name for name in IN_FILES if _plain(name) in there)
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def check(name: str) -> None:

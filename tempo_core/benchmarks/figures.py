@@ -13,7 +13,7 @@ from tempo_core import statistics
 from tempo_core.benchmarks import base
 from tempo_core.benchmarks.answers import Read
 from tempo_core.benchmarks.items import Item
-from tempo_core.types import ItemScore, Score
+from tempo_core.types import Asked, ItemScore, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,12 @@ class Answered:
     item: Item
     text: str
     read: Read
+    asked: Asked | None = None
 
     @property
     def score(self) -> ItemScore:
         right = None if self.read.choice is None else float(self.read.choice in self.item.truth)
-        return ItemScore(self.item.id, self.item.group, right, self.text)
+        return ItemScore(self.item.id, self.item.group, right, self.text, self.asked)
 
 
 def by_task(benchmark: str, answered: Sequence[Answered], seed: int) -> tuple[Score, ...]:

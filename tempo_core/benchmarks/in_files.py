@@ -20,11 +20,12 @@ from tempo_core.benchmarks.folders import Folder, VideoName
 from tempo_core.benchmarks.items import Annotations, Item
 from tempo_core.benchmarks.shown import LONG_SIDE, N_PICTURES, Shown, shown
 from tempo_core.errors import MediaError, TooFew
-from tempo_core.types import JsonDict, Progress, Question, Report, Sampling, Score
+from tempo_core.types import Asked, JsonDict, Progress, Question, Report, Sampling, Score
 
 MAX_NEW_TOKENS = 32
 _GREEDY = Sampling(input="video", temperature=0.0, repetition_penalty=1.0, max_new_tokens=MAX_NEW_TOKENS)
 _BATCH = 16
+Watch = Callable[[Path, Shown], None]
 _NAMED = 50
 """Missing videos that are kept by name with a score; the job's log names all."""
 
@@ -86,8 +87,11 @@ class Opened:
             "limit": self.limit,
         }
 
-    def ask(self, model: AskedModel, seed: int, report: Report) -> Measured:
+    def ask(self, model: AskedModel, seed: int, report: Report, watch: Watch = lambda *_: None) -> Measured:
         """Ask every question and score the answers; each video is read once.
+
+        Args:
+            watch: Told each video with the pictures that are shown of it.
 
         Raises:
             TooFew: No video could be read.
@@ -101,6 +105,7 @@ class Opened:
             except MediaError as error:
                 unreadable[str(video)] = str(error)
                 continue
+            watch(self.videos[video], pictures)
             answered += self._about(model, item_list, pictures)
             report(Progress(len(answered), len(self.asked), self.name))
         if not answered:
@@ -120,7 +125,12 @@ class Opened:
             batch = asked[start : start + _BATCH]
             said = model.answer([Question(item.prompt(), frames) for item in batch], _GREEDY, 0)
             for item, answer in zip(batch, said, strict=True):
-                yield Answered(item, answer.text, item.parse(answer.text))
+                yield Answered(item, answer.text, item.parse(answer.text), self._asked(item, pictures))
+
+    def _asked(self, item: Item, pictures: Shown) -> Asked:
+        lines = [f"{label}. {text}" for label, text in zip(item.labels, item.options, strict=False)] or item.options
+        truth = " or ".join(lines[place] for place in item.truth)
+        return Asked(item.question, tuple(lines), truth, str(self.videos[item.video]), pictures.numbers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from tempo_core.benchmarks.in_files import FileBenchmark
 from tempo_core.benchmarks.items import Annotations, Item, lettered, letters
 from tempo_core.benchmarks.rows import Row
 from tempo_core.benchmarks.rows import read as read_rows
-from tempo_core.types import ItemScore, Score
+from tempo_core.types import Asked, ItemScore, Score
 
 FILES = {"vinoground_textscore.json": "text_questions", "vinoground_videoscore.json": "video_questions"}
 FIGURES = {
@@ -93,7 +93,16 @@ def _units(answered: Sequence[Answered], n: int) -> list[ItemScore]:
 def _unit(pair: str, found: Sequence[Answered]) -> ItemScore:
     values = [a.score.correct for a in found]
     right = None if None in values else float(all(values))
-    return ItemScore(pair, pair, right, " | ".join(a.text for a in found))
+    return ItemScore(pair, pair, right, " | ".join(a.text for a in found), _together([a.asked for a in found]))
+
+
+def _together(found: Sequence[Asked | None]) -> Asked | None:
+    """The questions of a pair, one below the other."""
+    known = [one for one in found if one is not None]
+    if not known:
+        return None
+    questions = "\n\n".join("\n".join((one.question, *one.options)) for one in known)
+    return Asked(questions, (), " | ".join(one.truth for one in known), known[0].video, known[0].numbers)
 
 
 benchmark = FileBenchmark("vinoground", read, scores)

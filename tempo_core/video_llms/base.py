@@ -6,7 +6,7 @@ scores the same when it is read again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -26,6 +26,7 @@ from tempo_core.video_llms.encoding import padded
 from tempo_core.video_llms.family import Family
 from tempo_core.video_llms.positions import POSITIONS
 from tempo_core.video_llms.roomy_cache import roomy
+from tempo_core.video_llms.streamed import Streamed
 
 ATTENTION: dict[str, dict[str, Any]] = {
     "stock": {},
@@ -61,6 +62,8 @@ class VideoLLM(Protocol):
     def checkpoint(self) -> Checkpoint: ...
 
     def answer(self, questions: Sequence[Question], sampling: Sampling, seed: int | Sequence[int]) -> list[Answer]: ...
+
+    def tell(self, question: Question, sampling: Sampling, seed: int, told: Callable[[str, int], None]) -> Answer: ...
 
     def log_probs(self, questions: Sequence[Question], answers: Sequence[str]) -> list[NDArray[np.float32]]: ...
 
@@ -127,8 +130,18 @@ class HFVideoLLM(Family):
             answers.update(zip(chosen, batch, strict=True))
         return [answers[i] for i in range(len(questions))]
 
+    def tell(self, question: Question, sampling: Sampling, seed: int, told: Callable[[str, int], None]) -> Answer:
+        """Answer one question, the same as `answer` does, and say it as it comes.
+
+        Args:
+            told: Given the text so far and its tokens, after every token. It may raise to end the answer.
+        """
+        return self._answer_batch([question], sampling, [seed], Streamed(self.tokenizer, self.end_ids, told))[0]
+
     @torch.no_grad()
-    def _answer_batch(self, questions: Sequence[Question], sampling: Sampling, seeds: Sequence[int]) -> list[Answer]:
+    def _answer_batch(
+        self, questions: Sequence[Question], sampling: Sampling, seeds: Sequence[int], streamer: Any = None
+    ) -> list[Answer]:
         encoded = self.encode_many(questions)
         self._check_room(encoded, sampling.max_new_tokens)
         inputs = self.collate(encoded, [()] * len(encoded), side="left")
@@ -138,6 +151,7 @@ class HFVideoLLM(Family):
             generation_config=self._generation_config(sampling),
             logits_processor=[draw],
             past_key_values=roomy(self.bare_model.config),
+            streamer=streamer,
         )
         new = ids[:, inputs["input_ids"].shape[1] :].tolist()
         log_probs = torch.stack(draw.log_probs, dim=1).cpu().numpy()

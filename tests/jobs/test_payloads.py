@@ -24,6 +24,7 @@ MADE = [
     TrainPayload(run_id=7),
     payloads.EstimatePayload({"recipe": "dpo", "beta": 0.1, "ld_alpha": None}, "/models/m", version_id=1),
     EvaluatePayload(run_id=7, benchmarks=("drawn_world",)),
+    payloads.AskPayload(("base-1", "3-dpo+sft")),
     payloads.ExportPayload(version_id=1, format="hub"),
     payloads.ExportModelPayload(run_id=1, form="merged", max_shard_size="500MB"),
     payloads.SftPayload(file="/talks.jsonl", folder="/films", skip_missing=True),
@@ -55,6 +56,7 @@ def test_a_payload_survives_the_database(payload):
         ("pair", {"model": "m", "kinds": []}, "at least one kind"),
         ("evaluate", {}, "either a run or a model folder"),
         ("evaluate", {"run_id": 1, "model": "m"}, "not both"),
+        ("ask", {"checkpoints": ["../../etc"]}, "name them like base-1"),
         ("scan", {"folder": "/v", "richness": {"min_clips": "many"}}, "many"),
     ],
 )
@@ -65,4 +67,4 @@ def test_a_payload_that_does_not_fit_is_refused_by_name(kind, values, words):
 
 def test_what_runs_a_model_shares_the_one_model_slot():
     on_it = {payloads.kind_of(payload) for payload in MADE if payloads.needs_of(payload) == "gpu"}
-    assert on_it == {"pair", "train", "estimate", "evaluate", "sleep"}
+    assert on_it == {"pair", "train", "estimate", "evaluate", "ask", "sleep"}

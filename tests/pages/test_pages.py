@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,7 @@ from streamlit.testing.v1 import AppTest
 from db import bulk, datasets, jobs, pairs, people, runs, videos
 from db.pair_filters import PairFilter
 from db.reviews import ReviewItem, decide
-from db.session import Database
 from tempo_core.recipes import PACINGS, RECIPES
-from tempo_core.settings import Home
-from tests.pages import finished
 from ui import state, words
 
 ROOT = Path(__file__).parent.parent.parent
@@ -28,29 +24,6 @@ PAGES = (
 def _forget() -> None:
     for once in (state.home, state.database, state.signer):
         once.cache_clear()
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> Home:
-    """An empty studio whose worker is somebody else's business."""
-    monkeypatch.setenv("TEMPO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TEMPO_WORKER", "0")
-    _forget()
-    yield Home(tmp_path / "home")
-    _forget()
-
-
-@pytest.fixture(scope="session")
-def done_once(tmp_path_factory) -> Home:
-    made = Home(tmp_path_factory.mktemp("finished") / "home")
-    finished.fill(made)
-    return made
-
-
-@pytest.fixture
-def filled(home, done_once) -> Database:
-    shutil.copytree(done_once.root, home.root)
-    return state.database()
 
 
 def opened(page: str, **query: str) -> AppTest:
@@ -218,20 +191,6 @@ def test_a_stopped_run_is_resumed_and_a_done_one_shows_its_curves(filled):
     press(app, "Resume")
     with filled.reading() as session:
         assert [job.kind for job in jobs.open_jobs(session)] == ["train"]
-
-
-def test_figures_stand_before_and_after_with_what_changed(filled):
-    app = opened("evaluate")
-    table = app.dataframe[0].value.set_index(["model", "metric"])
-    assert table.loc[("run 1: dpo", "swap"), "change against base"].endswith("better")
-    assert table.loc[("run 1: dpo", "recall"), "change against base"].startswith("-0.100")
-    said = texts(app)
-    assert "group" in said and "all four comparisons right" in said
-    titles = [json.loads(chart.proto.spec)["layout"]["title"]["text"] for chart in app.get("plotly_chart")]
-    assert titles[:2] == ["Order of events", "Content: may be lost while order is learned"]
-    press(app, "Measure before and after")
-    with filled.reading() as session:
-        assert [(job.kind, job.payload["run_id"]) for job in jobs.open_jobs(session)] == [("evaluate", 1)]
 
 
 def test_a_job_that_failed_is_told_with_its_reason(filled):

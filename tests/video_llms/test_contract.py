@@ -187,3 +187,22 @@ def test_no_picture_rate_hides_the_order(llm):
     for duration_s in [60.0, 0.4, 0.0]:
         shown = llm.shown(seen.pixels, seen.numbers, duration_s)
         assert n_times(llm, Question(texts(llm)[0], shown)) == steps(llm, 12), duration_s
+
+
+def test_an_answer_that_is_told_as_it_comes_is_the_answer_and_can_be_ended(llm):
+    question, told = questions(llm)[1], []
+    greedy = Sampling(temperature=0.0, repetition_penalty=1.0, max_new_tokens=8)
+    answer = llm.tell(question, greedy, 0, lambda text, n: told.append((n, text)))
+    assert answer == llm.answer([question], greedy, [0])[0]
+    assert [n for n, _ in told] == list(range(1, answer.n_tokens + 1))
+    assert told[-1] == (answer.n_tokens, answer.text)
+
+    class HeardEnough(Exception):
+        pass
+
+    def end(text: str, n: int) -> None:
+        if n == 2:
+            raise HeardEnough
+
+    with pytest.raises(HeardEnough):
+        llm.tell(question, greedy, 0, end)

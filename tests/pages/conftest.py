@@ -1,0 +1,40 @@
+"""A studio for the pages: an empty one, and one where everything has happened once."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from db.session import Database
+from tempo_core.settings import Home
+from tests.pages import finished
+from ui import state
+
+
+def _forget() -> None:
+    for once in (state.home, state.database, state.signer):
+        once.cache_clear()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Home:
+    """An empty studio whose worker is somebody else's business."""
+    monkeypatch.setenv("TEMPO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TEMPO_WORKER", "0")
+    _forget()
+    yield Home(tmp_path / "home")
+    _forget()
+
+
+@pytest.fixture(scope="session")
+def done_once(tmp_path_factory) -> Home:
+    made = Home(tmp_path_factory.mktemp("finished") / "home")
+    finished.fill(made)
+    return made
+
+
+@pytest.fixture
+def filled(home, done_once) -> Database:
+    shutil.copytree(done_once.root, home.root)
+    return state.database()

@@ -1,0 +1,131 @@
+"""Single answers of two checkpoints: what training fixed, what it broke, what stayed wrong, and what was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from db import evaluations
+from db.evaluations import EvaluationLine
+from db.sheets import Checkpoint
+from tempo_core.comparisons import outcome
+from tempo_core.types import ItemScore
+from ui import evaluation_asked, evaluation_choice, state, tables
+from ui.acting import of_address
+from ui.evaluation_choice import named
+from ui.evaluation_scores import coverage
+from ui.text import escaped, untrusted
+
+FILTERS = {
+    "fixed": "Fixed by training",
+    "broken": "Broken by training",
+    "both wrong": "Both wrong",
+    "both right": "Both right",
+    "unparsed": "Unparsed",
+    "all": "All",
+}
+MOST_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """One item as both checkpoints answered it."""
+
+    before: ItemScore
+    after: ItemScore
+
+    @property
+    def outcome(self) -> str:
+        return outcome(self.before, self.after)
+
+    @property
+    def unparsed(self) -> bool:
+        return self.before.correct is None or self.after.correct is None
+
+
+def show() -> None:
+    found = evaluation_choice.measured()
+    if not found:
+        return
+    sheet = evaluation_choice.sheet(found)
+    coverage(sheet)
+    chosen = evaluation_choice.two(sheet.checkpoints)
+    if chosen is None:
+        return
+    metrics = [m for m in sheet.metrics if all(_has_items(sheet.line(c, m)) for c in chosen)]
+    if not metrics:
+        st.info("These two share no figure with single answers.", icon=":material/info:")
+        return
+    of_address("figure", metrics)
+    metric = st.selectbox("Figure", metrics, key="figure")
+    lines = [sheet.line(checkpoint, metric) for checkpoint in chosen]
+    both = _both(*(line.id for line in lines if line is not None))
+    _browse(both, lines, chosen)
+
+
+def _has_items(line: EvaluationLine | None) -> bool:
+    return line is not None and not line.metric.endswith("mean_of_tasks")
+
+
+def _both(before_id: int, after_id: int) -> list[Both]:
+    with state.database().reading() as session:
+        before = {item.item: item for item in evaluations.items(session, before_id)}
+        after = evaluations.items(session, after_id)
+    return [Both(before[item.item], item) for item in after if item.item in before]
+
+
+def _browse(both: Sequence[Both], lines: Sequence[EvaluationLine | None], chosen: Sequence[Checkpoint]) -> None:
+    counts = {name: len(_filtered(both, name)) for name in FILTERS}
+    of_address("filter", list(FILTERS))
+    wanted = st.segmented_control(
+        "Filter", list(FILTERS), key="filter", required=True, label_visibility="collapsed",
+        format_func=lambda name: f"{FILTERS[name]} {counts[name]:,}",
+    ) or "fixed"  # fmt: skip
+    kept = _filtered(both, wanted)
+    if not kept:
+        st.caption(f"None of {len(both):,} answers is in this list.")
+        return
+    if len(kept) > MOST_ROWS:
+        st.caption(f"The first {MOST_ROWS:,} of {len(kept):,} are listed.")
+    rows = [
+        {"item": one.after.item, "video": one.after.group[:40], "outcome": one.outcome,
+         "baseline": _mark(one.before), "its answer": one.before.response,
+         "compared": _mark(one.after), "the answer": one.after.response}
+        for one in kept[:MOST_ROWS]
+    ]  # fmt: skip
+    picked = tables.chosen(rows, f"answers_{wanted}", height=min(360, 38 + 35 * len(rows)))
+    asked = st.query_params.get("item", "")
+    names = [one.after.item for one in kept]
+    if picked is not None:
+        asked = names[picked]
+    if asked in names:
+        st.query_params["item"] = asked
+        _detail(kept[names.index(asked)], lines, chosen)
+    else:
+        st.query_params.pop("item", None)
+        st.caption("Choose a row to see the question, both answers, and the frames that were shown.")
+
+
+def _filtered(both: Sequence[Both], wanted: str) -> list[Both]:
+    if wanted == "all":
+        return list(both)
+    if wanted == "unparsed":
+        return [one for one in both if one.unparsed]
+    return [one for one in both if one.outcome == wanted]
+
+
+def _mark(item: ItemScore) -> str:
+    if item.correct is None:
+        return "unparsed"
+    return {0.0: "wrong", 1.0: "right"}.get(item.correct, f"{item.correct:.2f}")
+
+
+def _detail(one: Both, lines: Sequence[EvaluationLine | None], chosen: Sequence[Checkpoint]) -> None:
+    with st.container(border=True):
+        evaluation_asked.show(one.after, [line for line in reversed(lines) if line is not None])
+        for column, checkpoint, item in zip(st.columns(2), chosen, (one.before, one.after), strict=True):
+            with column.container(border=True):
+                st.caption(f"{escaped(named(checkpoint))}: **{escaped(_mark(item))}**")
+                untrusted(item.response or "This figure compares likelihoods: nothing was said.")
