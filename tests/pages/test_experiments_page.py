@@ -13,13 +13,13 @@ from tempo_core.experiments import Design
 from tempo_core.settings import EMBEDDED_MODEL
 from tempo_core.types import ItemScore, Score
 from tests.pages.finished import CONFIG
-from tests.pages.test_pages import button, done_once, filled, home, opened, press, texts, widget  # noqa: F401
+from tests.pages.test_pages import opened, press, texts, widget
 
 EVIL = "<img src=x onerror=alert(1)> ![x](http://127.0.0.1:1/y) :red[z]"
 
 
 @pytest.fixture
-def measured(filled) -> Database:  # noqa: F811
+def measured(filled) -> Database:
     """Two arms of three seeds: the chosen answers alone order worse than DPO does."""
     with filled.reading() as session:
         person, version = people.local(session), 1
@@ -44,8 +44,8 @@ def _score(share: float, seed: int) -> Score:
     return Score("drawn_world", "group", share, share - 0.1, share + 0.1, 40, 10, 0, 1 / 6, items)
 
 
-def test_without_an_experiment_the_form_is_open_and_says_what_it_would_train(filled):  # noqa: F811
-    app = opened("evaluate")
+def test_without_an_experiment_the_form_is_open_and_says_what_it_would_train(filled):
+    app = opened("evaluate", view="experiments")
     widget(app.multiselect, "Controls").set_value(["chosen_only"]).run()
     widget(app.multiselect, "Recipes; the first is the reference").set_value(["dpo"]).run()
     assert not app.exception
@@ -54,7 +54,7 @@ def test_without_an_experiment_the_form_is_open_and_says_what_it_would_train(fil
 
 
 def test_the_answer_is_told_in_words_with_its_interval_and_the_names_of_others_are_plain(measured):
-    app = opened("evaluate")
+    app = opened("evaluate", view="experiments")
     said = texts(app)
     assert "Does the rejected side help here?" in said
     assert "Yes: chosen only is worse in group than dpo, mixed." in said
@@ -65,7 +65,7 @@ def test_the_answer_is_told_in_words_with_its_interval_and_the_names_of_others_a
 
 
 def test_the_table_can_be_taken_away_as_plain_text(measured):
-    app = press(opened("evaluate"), "Make a CSV of every figure")
+    app = press(opened("evaluate", view="experiments"), "Make a CSV of every figure")
     with measured.reading() as session:
         (made,) = [a for a in artifacts.listing(session, "export") if a.rel_path.endswith(".csv")]
     path = measured.path.parent / made.rel_path
@@ -77,7 +77,7 @@ def test_the_table_can_be_taken_away_as_plain_text(measured):
 
 
 def test_each_part_of_an_experiment_opens(measured):
-    app = opened("evaluate")
+    app = opened("evaluate", view="experiments")
     for part in ("Learning", "Runs", "Result"):
         widget(app.get("button_group"), "Part").set_value([part]).run()
         assert not app.exception, app.exception
@@ -87,7 +87,7 @@ def test_what_is_missing_is_queued_by_one_click(measured):
     with measured.session() as session:
         first = experiments.cells(session, 1)[0]
         runs.set_state(session, first.run_id, "failed", error="The disk was full.")
-    app = press(opened("evaluate"), "Queue what is missing")
+    app = press(opened("evaluate", view="experiments"), "Queue what is missing")
     assert not app.exception
     with measured.reading() as session:
         assert [(job.kind, job.payload["run_id"]) for job in jobs.open_jobs(session)] == [("train", first.run_id)]
