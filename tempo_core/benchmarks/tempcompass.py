@@ -1,6 +1,7 @@
 """TempCompass (llyx97/TempCompass): multiple choice, yes or no, and caption matching over five aspects of time.
 
-`{video: {aspect: [{question, answer}]}}` in three files. Videos were cut, reversed and joined from others, so the
+`{video: {aspect: [{question, answer}]}}` in three files, or the hub's copy: a folder for each of them with one parquet
+of rows video_id, question, answer, dim. Videos were cut, reversed and joined from others, so the
 leading digits of a name tell the footage. Captioning needs a judge and is not asked.
 """
 
@@ -16,15 +17,26 @@ from tempo_core.benchmarks.folders import Folder, VideoName
 from tempo_core.benchmarks.in_files import FileBenchmark
 from tempo_core.benchmarks.items import YES_NO, Annotations, Item, lettered
 from tempo_core.benchmarks.rows import Row, nested
+from tempo_core.benchmarks.rows import read as read_rows
 
 FILES = {"multi-choice.json": "multi_choice", "yes_no.json": "yes_no", "caption_matching.json": "caption_matching"}
+HUB = "test-00000-of-00001.parquet"
 ASPECTS = ("action", "direction", "speed", "order", "attribute_change")
 _LABELLED = re.compile(r"(Option|Sentence|Caption) ([12AB]): *(.+)")
 
 
 def read(folder: Folder) -> Annotations:
+    copies = [path for path in folder.annotations.get(HUB, ()) if f"{path.parent.name}.json" in FILES]
+    if copies and not any(folder.annotations.get(name) for name in FILES):
+        return Annotations(tuple(item for path in copies for item in _copy(path)), tuple(copies))
     files = folder.some(FILES, "TempCompass")
     return Annotations(tuple(item for path in files for item in _file(path)), tuple(files))
+
+
+def _copy(path: Path) -> Iterator[Item]:
+    part = FILES[f"{path.parent.name}.json"]
+    for row in read_rows(path):
+        yield READ[part](row, row.text("video_id"), row.one_of("dim", ASPECTS))
 
 
 def _file(path: Path) -> Iterator[Item]:

@@ -5,53 +5,24 @@ from __future__ import annotations
 import pytest
 
 from tempo_core.benchmarks.answers import choice, yes_no
+from tests.answer_styles import CAPTIONS, STYLES, said
 
 LETTERS = ("A", "B", "C")
 OPTIONS = ("dunking a basketball", "dribbling a basketball", "passing a basketball")
-
-STYLES = {
-    "letter": "{label}",
-    "small letter": "{small}",
-    "letter and stop": "{label}.",
-    "brackets": "({label})",
-    "letter, bracket, text": "{label}) {text}",
-    "letter, stop, text": "{label}. {text}",
-    "brackets and text": "({label}) {text}",
-    "letter, colon, text": "{label}: {text}",
-    "text": "{text}",
-    "told": "The answer is {label}.",
-    "told with brackets": "Answer: ({label})",
-    "bold": "**{label}**",
-    "bold, then words": "**{label}.** {text}",
-    "thinking first": "<think>Is it {other}? No, {other} is wrong.</think>\n{label}",
-    "option": "Option {label}",
-    "told whole": "The correct answer is {label}. {text}",
-    "a sentence": "In the video I see {text}, as asked",
-    "own line": "{label}\nThis is what can be seen.",
-}
-
-
-def said(style: str, i: int, labels: tuple[str, ...], options: tuple[str, ...]) -> str:
-    label, other = labels[i], labels[(i + 1) % len(labels)]
-    return STYLES[style].format(label=label, small=label.lower(), other=other, text=options[i])
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_every_style_is_read_for_every_option(style):
     for i in range(3):
-        assert choice(said(style, i, LETTERS, OPTIONS), LETTERS, OPTIONS).choice == i, i
+        assert choice(said(STYLES[style], i, LETTERS, OPTIONS), LETTERS, OPTIONS).choice == i, i
 
 
-@pytest.mark.parametrize(
-    "style",
-    ["{label}", "{word} {label}", "{word} {label}: {text}", "{label}: {text}", "{text}", "({label})",
-     "**{word} {label}**", "The {word} that fits is {word} {label}."],
-)  # fmt: skip
+@pytest.mark.parametrize("style", CAPTIONS)
 @pytest.mark.parametrize(("word", "labels"), [("Option", "12"), ("Sentence", "AB"), ("Caption", "AB")])
 def test_captions_are_read_by_their_own_labels(style, word, labels):
     captions = ("A man is dunking a basketball.", "A man is passing a basketball.")
-    for i, label in enumerate(labels):
-        text = style.format(word=word, label=label, text=captions[i])
+    for i in range(2):
+        text = said(style, i, labels, captions, word)
         assert choice(text, tuple(labels), captions).choice == i, text
 
 
