@@ -304,12 +304,21 @@ def stages(session: Session, run_id: int) -> tuple[StageLine, ...]:
     return tuple(StageLine(**(dict(row._mapping) | {"levels": tuple(row.levels)})) for row in rows)
 
 
-def moments(session: Session, run_id: int) -> tuple[tuple[str, tuple[StageLine, ...]], ...]:
-    """The run after each phase whose stages are all there, with the links up to it: "dpo", then "dpo+sft"."""
+def moments(
+    session: Session, run_id: int, *, every_stage: bool = False
+) -> tuple[tuple[str, tuple[StageLine, ...]], ...]:
+    """The run after each phase whose stages are all there, with the links up to it: "dpo", then "dpo+sft".
+
+    With `every_stage` also between the stages of a phase: "dpo/l1".
+    """
     finished = [stage for stage in stages(session, run_id) if stage.adapter is not None]
-    ends = [i for i in range(len(finished)) if i + 1 == len(finished) or finished[i + 1].phase != finished[i].phase]
-    names = ["+".join(dict.fromkeys(stage.phase for stage in finished[: i + 1])) for i in ends]
-    return tuple((name, tuple(finished[: i + 1])) for name, i in zip(names, ends, strict=True))
+    found = []
+    for i, stage in enumerate(finished):
+        name = "+".join(dict.fromkeys(before.phase for before in finished[: i + 1]))
+        ends = i + 1 == len(finished) or finished[i + 1].phase != stage.phase
+        if ends or every_stage:
+            found.append((name if ends else f"{name}/{stage.name}", tuple(finished[: i + 1])))
+    return tuple(found)
 
 
 def outline(session: Session, run_id: int) -> tuple[StageLine, ...]:

@@ -188,17 +188,24 @@ def _train(add: Commands) -> None:
 def _evaluate(add: Commands) -> None:
     example = "evaluate --model ~/models/Qwen2.5-VL-7B-Instruct --benchmarks tempcompass --data ~/benchmarks"
     made = _command(add, "evaluate", "jobs.commands.evaluate", "score a run or a model", example)
-    made.add_argument("--run", type=int, metavar="ID", help="the run whose model is scored")
+    made.add_argument("--run", type=int, metavar="ID", help="the run whose model is scored, after each of its phases")
     made.add_argument("--model", metavar="FOLDER", help="or a model's folder")
-    which = "drawn_world, held_out_preference (on held-out videos); with --data also tempcompass, vinoground, "
-    which += "tvbench, mvbench, tomato, vitatecs, next_qa, mlvu, video_mme (default: all that are there)"
+    which = "drawn_world, held_out_preference, own_order, order_sensitivity, short_answers, canary (on held-out "
+    which += "videos); with --data also tempcompass, vinoground, tvbench, mvbench, tomato, vitatecs, next_qa, mlvu, "
+    which += "video_mme (default: all that are there)"
     made.add_argument("--benchmarks", type=_names, default=(), metavar="A,B", help=which)
     what = "official annotation files and videos, in it, in a folder of the benchmark's name, or below"
     made.add_argument("--data", metavar="FOLDER", help=f"{what}; nothing is downloaded")
     made.add_argument("--pictures", type=int, default=16, metavar="N", help="of each video of --data (default 16)")
     what = "score a run also on videos that it was trained on; the score says so"
     made.add_argument("--allow-contaminated", action="store_true", help=what)
+    made.add_argument("--every-stage", action="store_true", help="measure a run also between the stages of a phase")
     made.add_argument("--limit", type=int, metavar="N", help="at most this many questions of each")
+    which = "who asks: this studio, or lmms-eval in the environment that TEMPO_LMMS_EVAL_PYTHON names"
+    made.add_argument("--engine", choices=("tempo", "lmms-eval"), default="tempo", help=which)
+    made.add_argument("--tasks", type=_names, default=(), metavar="A,B", help="of lmms-eval, by its names")
+    what = "results that lmms-eval wrote elsewhere (--output_path, with --log_samples), for the run's last moment"
+    made.add_argument("--import", dest="results", metavar="FOLDER", help=what)
     _seed(made)
 
 

@@ -22,7 +22,7 @@ from db.session import Database
 from jobs import conversations, launch, payloads, starting
 from jobs.follow import Studio, follow, words
 from jobs.payloads import Payload
-from jobs.tasks import in_files
+from jobs.tasks import in_files, lmms_eval
 from tempo_core import folders
 from tempo_core.errors import TempoError, TooFew
 from tempo_core.recipes import PRESETS, RECIPES, RunConfig
@@ -135,8 +135,13 @@ def evaluate(args: Namespace) -> int:
         data=None if args.data is None else str(Path(args.data).expanduser().resolve()),
         pictures=args.pictures,
         allow_contaminated=args.allow_contaminated,
+        every_stage=args.every_stage,
+        engine="lmms-eval" if args.results is not None else args.engine,
+        tasks=args.tasks,
+        results=None if args.results is None else str(Path(args.results).expanduser().resolve()),
     )
     # What can be known at once must not wait for a worker: a folder without its files, a bad line in one of them.
+    lmms_eval.checked(payload)
     for found in in_files.opened(payload):
         print(found.told(), flush=True)
     return _do(args, payload)

@@ -166,13 +166,34 @@ class EvaluatePayload:
     """Pictures of a video of that folder that the model is shown."""
     allow_contaminated: bool = False
     """Score a run also on videos that it was trained on."""
+    every_stage: bool = False
+    """Measure a run also between the stages of a phase."""
+    engine: Literal["tempo", "lmms-eval"] = "tempo"
+    tasks: tuple[str, ...] = ()
+    """Of lmms-eval, by its names."""
+    results: str | None = None
+    """A folder of results that lmms-eval wrote elsewhere; nothing is run."""
 
     def __post_init__(self) -> None:
         _at_least("pictures", self.pictures, 1)
+        self._check_engine()
         if self.limit is not None:
             _at_least("limit", self.limit, 1)
         if (self.run_id is None) == (self.model is None):
             raise BadPayload("An evaluation needs either a run or a model folder, and not both.")
+
+    def _check_engine(self) -> None:
+        if self.engine == "tempo":
+            if self.tasks or self.results is not None:
+                raise BadPayload("Tasks and imported results are lmms-eval's: add --engine lmms-eval.")
+            return
+        if self.benchmarks or self.data is not None:
+            raise BadPayload("lmms-eval brings benchmarks and videos of its own: name its tasks instead, --tasks A,B")
+        if self.results is None and not self.tasks:
+            raise BadPayload("lmms-eval needs its tasks: --tasks mvbench,videomme (lmms_eval --tasks list names all).")
+        for task in self.tasks:
+            if not re.fullmatch(r"\w[\w.-]*", task, re.ASCII):
+                raise BadPayload(f"{task!r} is no name of a task: letters, digits and _ . - only.")
 
 
 @dataclass(frozen=True, slots=True)

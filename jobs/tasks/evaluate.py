@@ -7,38 +7,25 @@ same questions with the same settings is not measured again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from db import datasets, evaluations, models, runs, timelines
-from db.datasets import DatasetCard, FrozenPair
+from db import evaluations, findings
 from db.session import Database
+from db.timelines import config_sha256
 from jobs.child import Report
 from jobs.payloads import EvaluatePayload
-from jobs.tasks import JobRef, in_files, moments
+from jobs.tasks import JobRef, held_out, in_files, lmms_eval, moments, subjects
 from jobs.tasks.moments import Moment
+from jobs.tasks.subjects import Subject
 from tempo_core import benchmarks, question_sheets
-from tempo_core.benchmarks.base import HeldOutVideo, Material
+from tempo_core.benchmarks.base import Material
 from tempo_core.errors import TooFew
 from tempo_core.pictures import Pictures
 from tempo_core.types import JsonDict, Progress, Score
-from tempo_core.video_llms import checkpoints
 
 if TYPE_CHECKING:
     from tempo_core.benchmarks.in_files import Opened
-
-
-@dataclass(frozen=True, slots=True)
-class _Subject:
-    """What all moments share."""
-
-    base: Path
-    model_id: int
-    moments: tuple[Moment, ...]
-    version: DatasetCard | None
-    """None where nothing is frozen, which benchmarks in files do not need."""
-    trained_version_id: int | None
 
 
 def run(database: Database, job: JobRef, report: Report) -> JsonDict:
@@ -46,9 +33,11 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     payload = job.payload
     if not isinstance(payload, EvaluatePayload):
         raise ValueError(f"evaluate was given {type(payload).__name__}")
+    if payload.engine == "lmms-eval":
+        return lmms_eval.run(database, job, payload, report)
     opened = in_files.opened(payload)
     wanted = tuple(n for n in payload.benchmarks or benchmarks.BENCHMARKS if n in benchmarks.BENCHMARKS)
-    subject = _subject(database, payload, needs_version=bool(wanted) and not (opened and not payload.benchmarks))
+    subject = subjects.of(database, payload, needs_version=bool(wanted) and not (opened and not payload.benchmarks))
     asked = _of_version(database, subject, job, payload, wanted)
     asked += _of_files(database, subject, job, payload, opened)
     done: dict[str, int] = {}
@@ -57,7 +46,25 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
         print(f"{moment.name}: {done[moment.name]} new figures", flush=True)
     found = {o.name: f"{len(o.videos)} of {o.n_named} videos" for o in opened}
     version = {} if subject.version is None or not wanted else {"version": subject.version.id}
-    return {**version, **found, "new_figures": done}
+    return {**version, **found, "new_figures": done, "findings": _told(database, subject, asked)}
+
+
+def _told(database: Database, subject: Subject, asked: Sequence[_Asked]) -> list[JsonDict]:
+    """What the probes among the benchmarks found, into the log and the job's result."""
+    settings = {config_sha256(one.settings) for one in asked}
+    run_ids = {moment.run_id for moment in subject.moments}
+    with database.reading() as session:
+        lines = [
+            line for line in evaluations.table(session)
+            if line.settings_sha256 in settings and line.model_id == subject.model_id and line.run_id in run_ids
+        ]  # fmt: skip
+        found = findings.of_lines(session, lines)
+    for one in found:
+        print(f"{one.finding.level}: {one.moment}, {one.benchmark}: {one.finding.text}", flush=True)
+    return [
+        {"moment": one.moment, "benchmark": one.benchmark, "level": one.finding.level, "text": one.finding.text}
+        for one in found
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +77,24 @@ class _Asked:
 
 
 def _of_version(
-    database: Database, subject: _Subject, job: JobRef, payload: EvaluatePayload, wanted: Sequence[str]
+    database: Database, subject: Subject, job: JobRef, payload: EvaluatePayload, wanted: Sequence[str]
 ) -> list[_Asked]:
     """The benchmarks on held-out videos."""
     if not wanted or subject.version is None:
         return []
     try:
-        material = _material(database, subject.version, job, payload)
+        found = held_out.material(database, subject.version, subject.model_id, payload, job.home)
     except TooFew as error:
         if payload.benchmarks or payload.data is None:
             raise
         print(f"{' and '.join(wanted)} were left out: {error}", flush=True)
         return []
     settings = {"dataset": subject.version.content_sha256, "limit": payload.limit, "seed": payload.seed}
-    return [_Asked(name, settings, material) for name in wanted]
+    return [_Asked(name, settings | benchmarks.load(name).settings(found), found) for name in wanted]
 
 
 def _of_files(
-    database: Database, subject: _Subject, job: JobRef, payload: EvaluatePayload, opened: Sequence[Opened]
+    database: Database, subject: Subject, job: JobRef, payload: EvaluatePayload, opened: Sequence[Opened]
 ) -> list[_Asked]:
     """The benchmarks on a folder of files."""
     asked = []
@@ -99,61 +106,7 @@ def _of_files(
     return asked
 
 
-def _subject(database: Database, payload: EvaluatePayload, *, needs_version: bool) -> _Subject:
-    if payload.run_id is not None:
-        with database.reading() as session:
-            card = runs.get(session, payload.run_id)
-            base = models.get(session, card.base_model_id)
-            found = (moments.BASE, *moments.of_run(session, card))
-            version = _version(session, payload.version_id or card.dataset_version_id, needed=needs_version)
-        return _Subject(Path(base.path), base.id, found, version, card.dataset_version_id)
-    checkpoint = checkpoints.inspect(Path(payload.model or ""))
-    with database.session() as session:
-        model_id = models.register(
-            session, checkpoint.path, checkpoint.family, checkpoint.files_sha256, checkpoint.name
-        )
-        version = _version(session, payload.version_id, needed=needs_version)
-    return _Subject(checkpoint.path, model_id, (moments.BASE,), version, None)
-
-
-def _version(session: Any, version_id: int | None, *, needed: bool) -> DatasetCard | None:
-    if version_id is not None:
-        return datasets.get(session, version_id)
-    frozen = datasets.listing(session)
-    if not frozen:
-        if not needed:
-            return None
-        raise TooFew("Nothing is held out yet: freeze a dataset version of five videos or more, then evaluate.")
-    return frozen[0]
-
-
-def _material(database: Database, version: DatasetCard, job: JobRef, payload: EvaluatePayload) -> Material:
-    """The held-out videos of the version and their pairs."""
-    with database.reading() as session:
-        frozen = datasets.items(session, version.id, "held_out")
-        kept = {v.video_id: v for v in timelines.kept(session, {item.video_id for item in frozen} or None)}
-    if not frozen:
-        raise TooFew(
-            f"{version.name} {version.number} holds nothing out: it has {version.n_videos} videos, and five are needed."
-        )
-    videos = tuple(
-        HeldOutVideo(v.video, v.times_sha256, tuple(clip.key_frames for clip in v.timeline.timeline))
-        for v in (kept[i] for i in dict.fromkeys(item.video_id for item in frozen) if i in kept)
-    )
-    return Material(
-        videos=videos[: payload.limit],
-        pairs=tuple(_spread(frozen)[: payload.limit and payload.limit * 8]),
-        pictures=Pictures(job.home.cache, None).get,
-        seed=payload.seed,
-    )
-
-
-def _spread(frozen: Sequence[FrozenPair]) -> list[Any]:
-    """Pairs in the order of their uid, so that a limit takes some of every video."""
-    return [item.pair for item in sorted(frozen, key=lambda item: item.pair.uid)]
-
-
-def _part(report: Report, n: int, subject: _Subject) -> Any:
+def _part(report: Report, n: int, subject: Subject) -> Any:
     """Progress of one moment as a share of all of them."""
 
     def told(progress: Progress) -> None:
@@ -166,7 +119,7 @@ def _part(report: Report, n: int, subject: _Subject) -> Any:
 def _measure(
     database: Database,
     job: JobRef,
-    subject: _Subject,
+    subject: Subject,
     moment: Moment,
     asked: Sequence[_Asked],
     payload: EvaluatePayload,
@@ -201,7 +154,7 @@ def _measure(
     return n_new
 
 
-def _known(database: Database, subject: _Subject, moment: Moment, one: _Asked) -> bool:
+def _known(database: Database, subject: Subject, moment: Moment, one: _Asked) -> bool:
     with database.reading() as session:
         return one.name in evaluations.measured(session, subject.model_id, moment.run_id, moment.name, one.settings)
 
@@ -212,8 +165,7 @@ def _scores(
     """The scores, and their settings with the videos that turned out to be unreadable."""
     if isinstance(one.of, Material):
         pictures = Pictures(job.home.cache, llm.long_side).get
-        material = Material(one.of.videos, one.of.pairs, pictures, one.of.seed)
-        return benchmarks.load(one.name).run(llm, material, report), one.settings
+        return benchmarks.load(one.name).run(llm, replace(one.of, pictures=pictures), report), one.settings
     measured = one.of.ask(llm, payload.seed, report, in_files.keeper(job.folder))
     for score in measured.scores:
         unparsed = f", {score.n_unparsed} unparsed" if score.n_unparsed else ""

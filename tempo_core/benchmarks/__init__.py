@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 BENCHMARKS = {
     "drawn_world": "tempo_core.benchmarks.drawn_world",
     "held_out_preference": "tempo_core.benchmarks.held_out_preference",
+    "own_order": "tempo_core.benchmarks.own_order",
+    "order_sensitivity": "tempo_core.benchmarks.order_sensitivity",
+    "short_answers": "tempo_core.benchmarks.short_answers",
+    "canary": "tempo_core.benchmarks.canary",
 }
 """Asked about the held-out videos of a dataset version."""
 

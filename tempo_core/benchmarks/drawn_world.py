@@ -1,18 +1,21 @@
 """Order and content on held-out videos of the drawn world, whose events are known.
 
 Temporal metrics (a model blind to order is at chance): `swap`, `group`, `order`, `earlier`. Content metrics stand
-beside them, since training on order can cost content: `recall`, `content_questions`.
+beside them, since training on order can cost content: `recall`, `content_questions`. The controls ask the temporal
+questions again on one frame alone and on clips in a random order: whatever is above chance there is not sight of time.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from tempo_core.benchmarks.base import AskedModel, HeldOutVideo, Material, frames_of, score
 from tempo_core.errors import TooFew
-from tempo_core.types import Frames, ItemScore, Progress, Question, Report, Sampling, Score
+from tempo_core.types import Frames, ItemScore, JsonDict, Progress, Question, Report, Sampling, Score
 from tempo_core.worlds import Event, caption_of, parse_events, read_events
 from tempo_core.worlds.vocabulary import DESCRIBE
 
@@ -45,9 +48,12 @@ class _Watched:
 
 
 class DrawnWorld:
-    """All six metrics over every held-out video whose clips are its events one to one."""
+    """All six metrics and the controls, over every held-out video whose clips are its events one to one."""
 
     name = "drawn_world"
+
+    def settings(self, material: Material) -> JsonDict:
+        return {"version": 2}
 
     def run(self, model: AskedModel, material: Material, report: Report) -> tuple[Score, ...]:
         usable = [(video, events) for video in material.videos if (events := _events(video))]
@@ -56,14 +62,15 @@ class DrawnWorld:
                 "None of the held-out videos is a drawn one with a clip for every event, so this benchmark has "
                 "nothing to ask. Measure held_out_preference instead."
             )
-        items: dict[str, list[ItemScore]] = {metric: [] for metric in CHANCE}
+        items: dict[str, list[ItemScore]] = {}
         for start in range(0, len(usable), _BATCH):
             batch = [_Watched(v, e, frames_of(model, material, v)) for v, e in usable[start : start + _BATCH]]
-            for part in (_order_by_likelihood, _told, _earlier, _content):
+            for part in (_order_by_likelihood, _told, _earlier, _content, _controls):
                 for metric, item in part(model, material, batch):
-                    items[metric].append(item)
+                    items.setdefault(metric, []).append(item)
             report(Progress(start + len(batch), len(usable), "held-out drawn videos"))
-        return tuple(score(self.name, metric, found, CHANCE[metric], material.seed) for metric, found in items.items())
+        chances = {metric: CHANCE[metric.rpartition("/")[2]] for metric in items}
+        return tuple(score(self.name, metric, items[metric], chances[metric], material.seed) for metric in chances)
 
 
 def _events(video: HeldOutVideo) -> tuple[Event, ...] | None:
@@ -111,6 +118,20 @@ def _swapped(model: AskedModel, material: Material, watched: _Watched) -> tuple[
         asked += [clean, other, other]
         captions += [false, true, false]
     return asked, captions
+
+
+def _swap(model: AskedModel, material: Material, batch: Sequence[_Watched]) -> Iterator[tuple[str, ItemScore]]:
+    """`swap` alone, whatever the model is shown."""
+    asked, captions = [], []
+    for watched in batch:
+        questions, texts = _swapped(model, material, watched)
+        asked += [questions[0], *questions[1::3]]
+        captions += [texts[0], *texts[1::3]]
+    values = iter(float(v.sum()) for v in model.log_probs(asked, captions))
+    for watched in batch:
+        true = next(values)
+        for k in range(_SWAPS):
+            yield "swap", ItemScore(f"{watched.group[:12]}/{k}", watched.group, float(true > next(values)))
 
 
 def _exchanged(n: int, i: int, j: int) -> list[int]:
@@ -162,6 +183,39 @@ def _content(model: AskedModel, material: Material, batch: Sequence[_Watched]) -
     for (watched, k, event, _), answer in zip(asked, answers, strict=True):
         right = float(answer.text.strip().startswith(event.action))
         yield "content_questions", ItemScore(f"{watched.group[:12]}/{k}", watched.group, right, answer.text)
+
+
+def _one_frame(model: AskedModel, material: Material, watched: _Watched) -> Frames:
+    """One picture of the video, drawn by lot, in every place."""
+    pixels = watched.clean.pixels
+    one = _rng(material, watched, "one frame").randrange(len(pixels))
+    return replace(watched.clean, pixels=np.repeat(pixels[one : one + 1], len(pixels), axis=0))
+
+
+def _shuffled(model: AskedModel, material: Material, watched: _Watched) -> Frames:
+    """The clips in an order drawn by lot; the true one is as likely as any. Motion inside a clip stays as it is."""
+    n = len(watched.events)
+    order = _rng(material, watched, "shuffled frames").sample(range(n), n)
+    return frames_of(model, material, watched.held_out, order)
+
+
+Part = Callable[[AskedModel, Material, Sequence[_Watched]], Iterator[tuple[str, ItemScore]]]
+
+CONTROLS: dict[str, tuple[Callable[[AskedModel, Material, _Watched], Frames], tuple[Part, ...]]] = {
+    # Of one frame nobody tells two events, so `order` would measure how talkative the model is.
+    "one frame": (_one_frame, (_swap, _earlier)),
+    "shuffled frames": (_shuffled, (_swap, _told, _earlier)),
+}
+
+
+def _controls(model: AskedModel, material: Material, batch: Sequence[_Watched]) -> Iterator[tuple[str, ItemScore]]:
+    """The temporal questions with nothing of time to see."""
+    for name, (shown, parts) in CONTROLS.items():
+        blinded = [replace(watched, clean=shown(model, material, watched)) for watched in batch]
+        for part in parts:
+            for metric, item in part(model, material, blinded):
+                if metric in TEMPORAL:
+                    yield f"control: {name}/{metric}", item
 
 
 benchmark = DrawnWorld()

@@ -60,7 +60,7 @@ def accuracy(benchmark: str, metric: str, answered: Sequence[Answered], seed: in
     return scored(benchmark, metric, [a.score for a in answered], chance, seed)
 
 
-def scored(benchmark: str, metric: str, found: Sequence[ItemScore], chance: float, seed: int) -> Score:
+def scored(benchmark: str, metric: str, found: Sequence[ItemScore], chance: float | None, seed: int) -> Score:
     """As `base.score`, and for a single group the interval of a single question."""
     if len({item.group for item in found}) > 1:
         return base.score(benchmark, metric, found, chance, seed)

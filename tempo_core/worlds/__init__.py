@@ -14,6 +14,7 @@ from tempo_core.worlds.world import (
     read_spec,
     spec,
     write,
+    write_events,
 )
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "sft_examples",
     "spec",
     "write",
+    "write_events",
 ]

@@ -118,6 +118,11 @@ def write(video: WorldVideo, path: Path, size_px: int = 240) -> None:
         for pixels in draw(video, size_px):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
+    write_events(video, path)
+
+
+def write_events(video: WorldVideo, path: Path) -> None:
+    """Only the file beside the video at `path`."""
     side = {"seed": video.seed, "index": video.index, "config": asdict(video.config), "cuts": video.cuts}
     side["events"] = [asdict(event) for event in video.events]
     Path(f"{path}.json").write_text(json.dumps(side, indent=1) + "\n")
