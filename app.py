@@ -31,6 +31,7 @@ PAGES = {
     ],
     "Team": [
         ("team", "Team", ":material/group:"),
+        ("exchange", "Exchange", ":material/swap_horiz:"),
         ("settings", "Settings", ":material/settings:"),
     ],
 }

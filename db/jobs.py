@@ -192,6 +192,11 @@ def get(session: Session, job_id: int) -> Job:
     return _value(_row(session, job_id))
 
 
+def asked_by(session: Session, job_id: int) -> int:
+    """The person who queued it."""
+    return session.execute(select(JobRow.created_by).where(JobRow.id == job_id)).scalar_one()
+
+
 def latest(
     session: Session, limit: int = 50, *, kinds: Sequence[str] = (), states: Sequence[str] = ()
 ) -> tuple[Job, ...]:

@@ -54,6 +54,8 @@ class PairDraft:
     difficulty: float | None
     n_clips: int | None
     verdicts: tuple[FilterVerdict, ...] = ()
+    uid: str | None = None
+    """Of a pair that comes back from an export; else its two recipes make it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ def create_many(session: Session, drafts: Sequence[PairDraft], job_id: int | Non
 
 def _values(draft: PairDraft, chosen: _Side, rejected: _Side, prompt: str, job_id: int | None) -> dict[str, Any]:
     return {
-        "uid": hashlib.sha256(f"{chosen.recipe}|{rejected.recipe}".encode()).hexdigest(),
+        "uid": draft.uid or hashlib.sha256(f"{chosen.recipe}|{rejected.recipe}".encode()).hexdigest(),
         "video_id": draft.video_id,
         "plan_id": draft.plan_id,
         "chosen_id": draft.chosen_id,

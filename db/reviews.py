@@ -258,6 +258,16 @@ def history(session: Session, pair_id: int) -> list[ReviewLine]:
     ]  # fmt: skip
 
 
+def made_by(session: Session, review_ids: Sequence[int]) -> dict[int, tuple[int, str]]:
+    """(person, act) of these reviews."""
+    found: dict[int, tuple[int, str]] = {}
+    for start in range(0, len(review_ids), 10_000):
+        part = list(review_ids[start : start + 10_000])
+        rows = session.execute(select(ReviewRow.id, ReviewRow.reviewer_id, ReviewRow.act).where(ReviewRow.id.in_(part)))
+        found |= {review_id: (person, act) for review_id, person, act in rows}
+    return found
+
+
 def latest(session: Session, person: Person, n: int = 20) -> list[Past]:
     """This person's newest decisions that stand, one by one (bulk left out), the newest last."""
     r, p = ReviewRow, PairRow

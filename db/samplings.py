@@ -17,7 +17,11 @@ from tempo_core.types import JsonDict, Sampling
 
 def id_of(session: Session, sampling: Sampling, extra: Mapping[str, Any] | None = None) -> int:
     """`extra` holds what else shaped the answers: library versions, picture size, backend."""
-    settings = asdict(sampling) | dict(extra or {})
+    return id_of_settings(session, asdict(sampling) | dict(extra or {}))
+
+
+def id_of_settings(session: Session, settings: JsonDict) -> int:
+    """As `id_of`, for settings that another studio wrote down."""
     sha256 = hashlib.sha256(canonical(settings).encode()).hexdigest()
     found = session.execute(select(SamplingRow.id).where(SamplingRow.sha256 == sha256)).scalar_one_or_none()
     if found is not None:

@@ -22,6 +22,7 @@ PAGES = {
     "runs": "runs?run=2",
     "evaluate": "evaluate",
     "team": "team",
+    "exchange": "exchange",
     "settings": "settings",
 }
 HERE = Path(__file__).parent / "pictures"

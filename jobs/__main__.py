@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     making = (_draw, _scan, _judge, _relink, _copies, _pair, _accept, _freeze, _sft, _train, _evaluate)
-    for fill in (*making, _experiment, _export, _export_model, _export_clip, _others):
+    for fill in (*making, _experiment, _import, _export, _export_model, _export_clip, _others):
         fill(add)
     return whole
 
@@ -233,11 +233,27 @@ def _experiment(add: Commands) -> None:
     acts.add_argument("--resume", action="store_true", help="queue what failed, was cancelled or is not measured")
 
 
+def _import(add: Commands) -> None:
+    example = "import ~/pairs/train.jsonl --videos ~/videos --dry-run"
+    what = "take pairs of another tool, or of another studio, into the review queue"
+    made = _command(add, "import", "jobs.commands.import_pairs", what, example)
+    made.add_argument("place", metavar="FILE_OR_FOLDER", help=".jsonl, .json or .parquet, or a folder with such files")
+    which = "ms_swift, ms_swift_rejected_video, llama_factory, trl, rrpo, hound or hub (default: by its keys)"
+    made.add_argument("--format", metavar="F", help=which)
+    what = "where its video paths begin (default: names are looked up in the library)"
+    made.add_argument("--videos", metavar="FOLDER", help=what)
+    made.add_argument("--dry-run", action="store_true", help="only say what would come in, and why the rest would not")
+    made.add_argument("--skip-missing", action="store_true", help="leave out pairs whose video is not in the library")
+
+
 def _export(add: Commands) -> None:
     what = "write a dataset version for other tools"
     made = _command(add, "export", "jobs.commands.export", what, "export 1 --format hub")
     made.add_argument("version", type=int, help="the dataset version")
-    made.add_argument("--format", default="ms_swift", help="ms_swift (JSONL) or hub (parquet with a card)")
+    forms = "ms_swift, ms_swift_rejected_video, trl, llama_factory or hub (default ms_swift)"
+    made.add_argument("--format", default="ms_swift", metavar="F", help=forms)
+    made.add_argument("--licence", default="other", help="of the data set, for its card (default: other)")
+    made.add_argument("--videos-from", default="", metavar="TEXT", help="where the videos come from, for the card")
     made.add_argument("--to", metavar="FOLDER", help="default: a folder below TEMPO_HOME/exports")
 
 

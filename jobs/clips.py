@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import shutil
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from db import pairs, timelines, videos
 from db.session import Database
@@ -26,6 +27,8 @@ from tempo_core.types import PerturbationPlan, Timeline, Video
 Side = Literal["chosen", "rejected", "both"]
 SUFFIXES = (".mp4", ".gif")
 ENOUGH_BYTES = 1_000_000
+LOOKED_AT = 640
+"""Pixels of the long side that are enough to look at."""
 
 
 def export_clip(args: Namespace) -> int:
@@ -37,9 +40,13 @@ def export_clip(args: Namespace) -> int:
 
 
 def export_side(
-    database: Database, home: Home, pair_id: int, side: Side, out: Path, *, titles: bool = True
-) -> tuple[int, ...]:
+    database: Database, home: Home, pair_id: int, side: Side, out: Path, *, titles: bool = True,
+    long_side: int | None = LOOKED_AT,
+) -> tuple[int, ...]:  # fmt: skip
     """Write the clips in the order on which an answer was given; returns that order, counted from 0.
+
+    Args:
+        long_side: In pixels; None leaves the pictures as they are.
 
     Raises:
         Unknown: There is no such pair, or its video's file is not there.
@@ -57,7 +64,8 @@ def export_side(
     measures = _measures(video, home.cache, card.timeline, stored.sha256)
     clean = PerturbationPlan("clean", 0, 0, tuple(range(len(card.timeline))))
     plan = clean if side == "chosen" or card.plan is None else card.plan
-    _written(video, measures, card.timeline, plan, out, both=side == "both", titles=titles)
+    how = {"side_by_side": side == "both", "titles": titles, "long_side": long_side}
+    _written(video, measures, card.timeline, plan, out, how)
     return plan.order
 
 
@@ -84,12 +92,12 @@ def _measures(video: Video, cache: Path, timeline: Timeline, timeline_sha: str) 
 
 
 def _written(
-    video: Video, measures: Measures, timeline: Timeline, plan: PerturbationPlan, out: Path, *, both: bool, titles: bool
+    video: Video, measures: Measures, timeline: Timeline, plan: PerturbationPlan, out: Path, how: Mapping[str, Any]
 ) -> None:
     """Under another name until it is whole."""
     partial = out.with_name(f".{out.stem}.{os.getpid()}{out.suffix}")
     try:
-        write(video.path, measures, timeline, plan, partial, side_by_side=both, titles=titles)
+        write(video.path, measures, timeline, plan, partial, **how)
         os.replace(partial, out)
     except OSError as error:
         # ffmpeg says it in words, and the words differ.

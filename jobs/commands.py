@@ -19,7 +19,7 @@ from db import bulk, datasets, jobs, migrate, pairs, people, places, recounts, r
 from db.jobs import Job
 from db.pair_filters import PairFilter
 from db.session import Database
-from jobs import conversations, launch, payloads, starting
+from jobs import conversations, launch, pair_imports, payloads, starting
 from jobs.follow import Studio, follow, words
 from jobs.payloads import Payload
 from jobs.tasks import in_files, lmms_eval
@@ -149,7 +149,18 @@ def evaluate(args: Namespace) -> int:
 
 def export(args: Namespace) -> int:
     folder = None if args.to is None else str(Path(args.to).expanduser().resolve())
-    return _do(args, payloads.ExportPayload(args.version, args.format, folder))
+    return _do(args, payloads.ExportPayload(args.version, args.format, folder, args.licence, args.videos_from))
+
+
+def import_pairs(args: Namespace) -> int:
+    place = Path(args.place).expanduser().resolve()
+    folder = None if args.videos is None else Path(args.videos).expanduser().resolve()
+    if args.dry_run:
+        return pair_imports.show_what_would_come(open_studio().database, place, args.format, folder)
+    # What can be known at once must not wait for a worker.
+    pair_imports.check(place, args.format)
+    videos = None if folder is None else str(folder)
+    return _do(args, payloads.ImportPayload(str(place), args.format, videos, args.skip_missing))
 
 
 def export_model(args: Namespace) -> int:

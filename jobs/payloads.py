@@ -216,6 +216,24 @@ class ExportPayload:
     format: str = "ms_swift"
     folder: str | None = None
     """Where to; a folder of `exports/` when not given."""
+    licence: str = "other"
+    """Of the data set, as its card names it."""
+    videos_from: str = ""
+    """Where the videos come from and under which licence, in the publisher's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPayload:
+    """Take pairs of another tool, or of another studio, as proposals."""
+
+    path: str
+    """A file, or a folder with files of pairs."""
+    format: str | None = None
+    """A name of `tempo_core.exchange.READERS`; by its keys when not given."""
+    videos: str | None = None
+    """Where the file's video paths begin; names are looked up in the library when not given."""
+    skip_missing: bool = False
+    """Leave out pairs whose video is not in the library instead of refusing them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +291,7 @@ Payload = (
     | EvaluatePayload
     | AskPayload
     | ExportPayload
+    | ImportPayload
     | ExportModelPayload
     | SftPayload
     | SleepPayload
@@ -290,6 +309,7 @@ KINDS: dict[str, type[Payload]] = {
     "evaluate": EvaluatePayload,
     "ask": AskPayload,
     "export": ExportPayload,
+    "import": ImportPayload,
     "export_model": ExportModelPayload,
     "sft": SftPayload,
     "sleep": SleepPayload,

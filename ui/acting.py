@@ -28,6 +28,7 @@ WORDS = {
     "evaluate": "evaluating",
     "ask": "answering",
     "export": "exporting",
+    "import": "importing pairs",
     "export_model": "exporting a model",
     "sft": "importing conversations",
 }

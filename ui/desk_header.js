@@ -46,7 +46,7 @@ class Header {
 const lookingBack = (past) => h('span', { class: 'chip back' }, 'looking back: ', h('b', {}, past.told), button('return', 'Return', { fixed: 'Esc', kind: 'small' }));
 
 function chips(pair, looking) {
-  const { level, value } = pair.difficulty || {}, edit = pair.edit;
+  const { level, value } = pair.difficulty || {}, edit = pair.edit, plan = pair.kind !== 'imported';
   const chip = (title, ...inside) => h('span', { class: 'chip', title }, ...inside);
   const aliases = (pair.aliases || []).length ? `On this video r=${pair.magnitude} gives the same as r=${pair.aliases.join(', r=')}` : 'Kind and strength r of the perturbation';
   const made = [
@@ -55,9 +55,9 @@ function chips(pair, looking) {
       h('span', { class: 'meter', 'aria-hidden': 'true' }, ...[1, 2, 3, 4].map((n) => h('i', { class: n <= level ? 'on' : '', style: { height: `${3 * n}px` } }))), h('b', {}, LEVELS[level]))
       : chip('Not made here: no plan, so no measured difficulty', 'imported'),
     chip(aliases, pair.kind, pair.magnitude ? h('b', {}, `r=${[pair.magnitude, ...(pair.aliases || [])].sort((x, y) => x - y).join('=')}`) : null),
-    chip('Clips of the clean video that the perturbed one still has', `${edit.order.length} of ${edit.ranges.length} clips kept`),
+    plan ? chip('Clips of the clean video that the perturbed one still has', `${edit.order.length} of ${edit.ranges.length} clips kept`) : null,
     pair.diff.order_kept === null ? null : chip('Share of matched sentences that both responses tell in the same order', 'order kept', h('b', {}, `${Math.round(100 * pair.diff.order_kept)}%`)),
-    edit.order.length === edit.ranges.length && edit.order.every((clip, j) => clip === j) ? h('span', { class: 'chip warn' }, 'no change: the order is the true one') : null,
+    plan && edit.order.length === edit.ranges.length && edit.order.every((clip, j) => clip === j) ? h('span', { class: 'chip warn' }, 'no change: the order is the true one') : null,
     checks(pair.checks || []),
     pair.margin ? h('span', { class: `chip ${pair.margin.value < 0 ? 'warn' : ''}`, title: `Reward margin of this pair after run ${pair.margin.run_id}, ${pair.margin.run}: above 0 the model prefers the chosen response` },
       'margin', h('b', {}, `${pair.margin.value < 0 ? '−' : '+'}${Math.abs(pair.margin.value).toFixed(2)}`)) : null,

@@ -18,6 +18,9 @@ class ClipMap {
   }
 
   show(pair) {
+    // Without a plan nobody knows which order the rejected response saw: a map would claim that it was the true one.
+    this.element.hidden = pair.kind === 'imported';
+    if (this.element.hidden) return this.clear();
     const { edit } = pair, focused = this.cells.getRootNode().activeElement, held = focused && this.cells.contains(focused) && focused.dataset.row;
     this.edit = edit;
     this.span = Math.max(edit.fileLength, edit.shownLength);

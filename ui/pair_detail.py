@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from db import pairs, reviews
+from db import imports, pairs, reviews
 from db.pairs import PairCard
 from tempo_core import diff
 from tempo_core.diff import Sentence
@@ -25,6 +25,7 @@ def detail(pair_id: int) -> None:
         with state.database().reading() as session:
             card = pairs.get(session, pair_id)
             history, said = reviews.history(session, pair_id), reviews.comments(session, pair_id)
+            origin = imports.origin(session, pair_id)
         with st.container(horizontal=True, vertical_alignment="center"):
             st.subheader(f"Pair {card.id:,}")
             st.page_link("pages/review.py", label="Open in review", icon=":material/compare:",
@@ -32,6 +33,8 @@ def detail(pair_id: int) -> None:
         level = f", level {card.level} {level_word(card.level)}" if card.level else ""
         r = "" if card.magnitude is None else f" r{card.magnitude}"
         st.caption(escaped(f"{card.video_name}: {card.kind}{r}, {card.status}{level}, asked on {card.input}"))
+        if origin is not None:
+            st.caption(f"Imported from {escaped(origin.name)}, line {origin.line:,} ({escaped(origin.format)})")
         if card.plan is not None and card.timeline_id is not None:
             clip_strip(card.timeline_id, card.timeline, f"order{card.id}", card.plan.order)
         _texts(card)
@@ -47,10 +50,10 @@ def _texts(card: PairCard) -> None:
     """Both responses, then their sentences side by side with what became of each."""
     left, right = st.columns(2, border=True)
     with left:
-        st.caption("chosen: the response to the clean order")
+        st.caption("chosen" if card.plan is None else "chosen: the response to the clean order")
         untrusted(card.final_chosen)
     with right:
-        st.caption("rejected: the response to the perturbed order")
+        st.caption("rejected" if card.plan is None else "rejected: the response to the perturbed order")
         untrusted(card.final_rejected)
     found = diff.diff(card.final_chosen, card.final_rejected)
     kept = "" if found.order_kept is None else f": {found.order_kept:.0%} of the order kept"

@@ -211,6 +211,11 @@ def refuse_open_bind() -> None:
     raise SystemExit(2)
 
 
+def only_this_machine() -> bool:
+    """Whether nobody but people of this machine can reach the studio: only then may a page name its files."""
+    return _is_loopback(config.get_option("server.address"))
+
+
 def insecure() -> bool:
     """A person said that something else protects the studio (a container's port mapping, a proxy with a login)."""
     return os.environ.get("TEMPO_INSECURE") == "1"

@@ -1,4 +1,4 @@
-"""One frozen version: is it intact, what may be said of it, what changed since another one, who read it, export."""
+"""One frozen version: is it intact, what may be said of it, what changed since another one, who read it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from db import artifacts, dataset_history, datasets, withdrawals
+from db import dataset_history, datasets, withdrawals
 from db.dataset_history import Change, Difference
 from db.datasets import DatasetCard
-from jobs.payloads import ExportPayload
 from tempo_core.errors import DatasetDrift
 from ui import charts, freezing, state
-from ui.acting import of_address, queue, telling, work
+from ui.acting import of_address, telling
 from ui.text import escaped
 
-FORMATS = {"ms_swift": "ms-swift JSONL", "hub": "Hugging Face parquet"}
 VIEWS = ("Content", "Difference", "Runs", "Export")
 MOST_ROWS = 500
 PAIR = "/pairs?pair={}"
@@ -31,7 +29,7 @@ def show(card: DatasetCard, others: Mapping[int, DatasetCard]) -> None:
 # ---- content --------------------------------------------------------------------------------------------------------
 def _content(card: DatasetCard, others: Mapping[int, DatasetCard]) -> None:
     st.caption(escaped(freezing.origin_words(card), longest=600))
-    _withdrawn(card.id)
+    withdrawn(card.id)
     for line in card.stated:
         st.info("Accepted unread: " + escaped(line, longest=400), icon=":material/casino:")
     st.code(card.content_sha256, language=None)
@@ -66,7 +64,8 @@ def _verify(card: DatasetCard) -> None:
         st.badge(f"intact: {card.n_pairs:,} pairs read again", icon=":material/verified:", color="green")
 
 
-def _withdrawn(version_id: int) -> None:
+def withdrawn(version_id: int) -> None:
+    """Say which videos of a version were withdrawn since."""
     with state.database().reading() as session:
         n, gone = datasets.withdrawn(session, version_id), withdrawals.in_version(session, version_id)
     if not n:
@@ -150,14 +149,7 @@ def _runs(card: DatasetCard, others: Mapping[int, DatasetCard]) -> None:
 
 # ---- export ---------------------------------------------------------------------------------------------------------
 def _export(card: DatasetCard, others: Mapping[int, DatasetCard]) -> None:
-    _withdrawn(card.id)
-    left, right, _ = st.columns([3, 2, 2], vertical_alignment="bottom")
-    form = left.selectbox("Export as", list(FORMATS), format_func=FORMATS.__getitem__, key="export_as")
-    if right.button("Export", icon=":material/download:", width="stretch"):
-        queue(ExportPayload(card.id, form))
-    work("export")
-    with state.database().reading() as session:
-        made = artifacts.listing(session, "export", dataset_version_id=card.id)
-    for artifact in made:
-        name = artifact.rel_path.rpartition("/")[2]
-        st.link_button(f"Download {escaped(name)}", state.sign("exports", artifact.id), icon=":material/download:")
+    withdrawn(card.id)
+    st.caption("Files for other trainers and for the Hugging Face hub are made on Exchange.")
+    st.page_link("pages/exchange.py", label="Export this version", icon=":material/upload:",
+                 query_params={"part": "Export", "version": str(card.id)})  # fmt: skip

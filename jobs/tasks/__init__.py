@@ -31,6 +31,7 @@ TASKS: dict[str, str] = {
     "evaluate": "jobs.tasks.evaluate",
     "ask": "jobs.tasks.ask",
     "export": "jobs.tasks.export",
+    "import": "jobs.tasks.import_pairs",
     "export_model": "jobs.tasks.export_model",
     "sft": "jobs.tasks.sft",
     "sleep": "jobs.tasks.sleep",

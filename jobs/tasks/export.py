@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.orm import Session
 
-from db import artifacts, datasets, pairs
-from db.datasets import FrozenPair
+from db import agreement, artifacts, datasets, pairs
 from db.session import Database
+from jobs import export_rows
 from jobs.child import Report
 from jobs.payloads import ExportPayload
 from jobs.tasks import JobRef
 from tempo_core.errors import Unknown
-from tempo_core.exchange import FORMATS, Exported, ExportPair, Provenance, Version
+from tempo_core.exchange import FORMS, Exported, Version
 from tempo_core.media import sha256_of
-from tempo_core.types import JsonDict, Progress
+from tempo_core.types import JsonDict
+
+MOST_REASONS = 20
+"""Reasons for leaving pairs out that the result holds; the log names each pair."""
 
 
 def run(database: Database, job: JobRef, report: Report) -> JsonDict:
@@ -24,27 +29,26 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     payload = job.payload
     if not isinstance(payload, ExportPayload):
         raise ValueError(f"export was given {type(payload).__name__}")
-    if payload.format not in FORMATS:
-        raise Unknown(f"There is no format {payload.format!r}; there are {', '.join(FORMATS)}.")
+    if payload.format not in FORMS:
+        raise Unknown(f"There is no format {payload.format!r}; there are {', '.join(FORMS)}.")
+    form = FORMS[payload.format]
     with database.reading() as session:
         datasets.verify(session, payload.version_id)
         card = datasets.get(session, payload.version_id)
-        frozen = datasets.items(session, payload.version_id)
-        rows = []
-        for n, item in enumerate(frozen, start=1):
-            rows.append(_row(session, item))
-            if n % 200 == 0:
-                report(Progress(n, len(frozen), f"{n} of {len(frozen)} pairs read"))
+        known: dict[str, Any] = {"funnel": _funnel(session), "agreement": _agreement(session), "stated": card.stated}
+    rows = export_rows.rows(database, card.id, report)
+    if form.clips:
+        rows = export_rows.with_clips(database, job.home, card.id, rows, report)
     name = f"{_file_name(card.name)}-{card.number}-{payload.format}"
     folder = Path(payload.folder) if payload.folder else job.home.exports / name
-    version = Version(card.name, card.number, card.content_sha256, stated=card.stated)
-    done = FORMATS[payload.format](rows, version, folder)
+    known |= {"licence": payload.licence, "videos_from": payload.videos_from}
+    done = form.write(rows, Version(card.name, card.number, card.content_sha256, **known), folder)
     artifact_id = _packed(database, job, done, name, card.id)
     for skipped in done.skipped:
         print(f"left out {skipped.uid}: {skipped.reason}", flush=True)
-    return {
-        "folder": str(done.folder), "pairs": done.n_pairs, "left_out": len(done.skipped), "artifact_id": artifact_id,
-    }  # fmt: skip
+    found = {"folder": str(done.folder), "pairs": done.n_pairs, "left_out": len(done.skipped)}
+    reasons = dict(Counter(skipped.reason for skipped in done.skipped).most_common(MOST_REASONS))
+    return found | {"artifact_id": artifact_id} | ({"reasons": reasons} if reasons else {})
 
 
 def _file_name(name: str) -> str:
@@ -52,35 +56,21 @@ def _file_name(name: str) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in name)[:60] or "pairs"
 
 
-def _row(session: Session, item: FrozenPair) -> ExportPair:
-    """One pair with where it comes from."""
-    pair, card = item.pair, pairs.get(session, item.pair.pair_id)
-    last = card.last
-    return ExportPair(
-        uid=pair.uid,
-        video=pair.video.path,
-        video_sha256=pair.video.sha256,
-        prompt=pair.prompt,
-        chosen=pair.chosen,
-        rejected=pair.rejected,
-        kind=pair.kind,
-        magnitude=pair.magnitude,
-        difficulty=pair.difficulty,
-        level=pair.level,
-        order=item.order,
-        split=item.split,
-        provenance=Provenance(
-            model=card.from_clean.model,
-            input=card.input,
-            n_clips=len(card.timeline) or None,
-            seed=card.plan.seed if card.plan else None,
-            law=card.plan.law if card.plan else None,
-            sampling=card.from_clean.sampling,
-            filters=card.verdicts,
-            reviewer=last.by if last else "",
-            edited=pair.chosen != card.chosen or pair.rejected != card.rejected,
-            bulk=bool(last and last.act.startswith("bulk")),
-        ),
+def _funnel(session: Session) -> dict[str, int]:
+    """What became of every pair that was made in this studio."""
+    found = pairs.facets(session)
+    made = {"made or imported": sum(found.status.values())}
+    made |= {f"refused by {rule}": n for rule, n in found.rules.items() if n}
+    return made | {f"{status} now": n for status, n in found.status.items() if n and status != "filtered"}
+
+
+def _agreement(session: Session) -> str:
+    kappa, _ = agreement.overall(agreement.compared(session))
+    if kappa.value is None or kappa.low is None or kappa.high is None:
+        return ""
+    return (
+        f"{kappa.n} pairs were judged by two people: Cohen's kappa {kappa.value:.2f}, 95 % interval {kappa.low:.2f} to "
+        f"{kappa.high:.2f}."
     )
 
 

@@ -19,10 +19,12 @@ from typing import Any
 from safetensors import SafetensorError
 
 from tempo_core.errors import FolderTaken, NoSpace, disk_is_full
-from tempo_core.types import FilterVerdict, JsonDict, level_key
+from tempo_core.types import FilterVerdict, JsonDict
 
 MANIFEST = "manifest.json"
 SPLITS = ("train", "held_out")
+
+NO_UNICODE = "a text is no valid Unicode"
 
 MEDIA_TAG = re.compile(r"<\s*/?\s*(?:video|image|audio|mask)\s*>", re.IGNORECASE)
 """Trainers count these in answers too, and then drop the row or attach the wrong video."""
@@ -30,13 +32,17 @@ MEDIA_TAG = re.compile(r"<\s*/?\s*(?:video|image|audio|mask)\s*>", re.IGNORECASE
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a pair comes from. `reviewer` is an id, never a name."""
+    """Where a pair comes from. `reviewer` is an id, never a name; `seed` is the plan's."""
 
     model: str = ""
+    model_sha256: str = ""
     input: str = ""
+    timeline_sha256: str = ""
     n_clips: int | None = None
     seed: int | None = None
     law: str | None = None
+    attempt: int = 0
+    aliases: tuple[int, ...] = ()
     sampling: Mapping[str, Any] = field(default_factory=dict)
     filters: tuple[FilterVerdict, ...] = ()
     review: str = "accepted"
@@ -63,6 +69,25 @@ class ExportPair:
     """The plan's order; None for imported pairs."""
     split: str
     provenance: Provenance = Provenance()
+    fault: str = ""
+    """Why it cannot be exported, found where its files lie: the video is gone or is not the one that was scanned."""
+    clips: tuple[Path, Path] | None = None
+    """The clean and the perturbed order as rendered files, for formats that need them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignPair:
+    """A pair as a file tells it. `video` is a name that only leads to bytes; `extra` is kept and never used."""
+
+    video: str
+    prompt: str
+    chosen: str
+    rejected: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Unreadable(ValueError):
+    """Why one record holds no pair; it is skipped by name and the file is read on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +103,10 @@ class Version:
     """Where the videos come from and under which licence, in the publisher's words."""
     stated: tuple[str, ...] = ()
     """What samples showed of pairs that were accepted unread, a sentence each."""
+    funnel: Mapping[str, int] = field(default_factory=dict)
+    """What became of all pairs that were made, by words: "made", "refused by length_ratio", "rejected by a person"."""
+    agreement: str = ""
+    """How far reviewers agree, a sentence; empty where nobody judged what another one did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +140,8 @@ def usable(
     kept, skipped = [], []
     for pair in pairs:
         place = _below(pair.video, root)
-        reason = _fault(pair, tags_count) or ("the video lies outside the video folder" if place is None else None)
+        outside = "the video lies outside the video folder" if place is None else None
+        reason = pair.fault or _fault(pair, tags_count) or outside
         if reason is not None or place is None:
             skipped.append(Skipped(pair.uid, reason or ""))
         else:
@@ -203,51 +233,31 @@ def json_line(content: JsonDict) -> str:
     return json.dumps(content, ensure_ascii=False, allow_nan=False)
 
 
-def columns(pair: ExportPair) -> JsonDict:
-    """The pair as flat values whose types never change: nested or sometimes-missing keys break loaders."""
-    p = pair.provenance
-    return {
-        "pair_id": pair.uid,
-        "video": pair.video.as_posix(),
-        "video_sha256": pair.video_sha256,
-        "question": pair.prompt,
-        "chosen": pair.chosen,
-        "rejected": pair.rejected,
-        "kind": pair.kind,
-        "magnitude": pair.magnitude,
-        "difficulty": pair.difficulty,
-        "level": level_key(pair.level),
-        "order": None if pair.order is None else list(pair.order),
-        "split": pair.split,
-        "n_clips": p.n_clips,
-        "seed": p.seed,
-        "law": p.law or "",
-        "source_model": p.model,
-        "input_mode": p.input,
-        "sampling": json.dumps(dict(p.sampling), sort_keys=True),
-        "filters": json.dumps([asdict(verdict) for verdict in p.filters]),
-        "review": p.review,
-        "reviewer": p.reviewer,
-        "edited": p.edited,
-        "bulk": p.bulk,
-    }
-
-
 def _fault(pair: ExportPair, tags_count: bool) -> str | None:
     texts = (pair.prompt, pair.chosen, pair.rejected)
     if pair.split not in SPLITS:
         return f"split {pair.split!r} is neither train nor held_out"
+    return text_fault(*texts, tags_count=tags_count) or (None if _is_unicode(str(pair.video)) else NO_UNICODE)
+
+
+def text_fault(prompt: str, chosen: str, rejected: str, *, tags_count: bool = True) -> str | None:
+    """What makes the texts of a pair useless to a trainer, on the way out and on the way in."""
+    texts = (prompt, chosen, rejected)
     if not all(text.strip() for text in texts):
         return "a text is empty"
-    if pair.chosen.strip() == pair.rejected.strip():
+    if chosen.strip() == rejected.strip():
         return "chosen and rejected are the same"
     if tags_count and any(MEDIA_TAG.search(text) for text in texts):
         return "media tag in a text"
+    return None if _is_unicode("".join(texts)) else NO_UNICODE
+
+
+def _is_unicode(text: str) -> bool:
     try:
-        "".join((*texts, str(pair.video))).encode()
+        text.encode()
     except UnicodeEncodeError:
-        return "a text is no valid Unicode"
-    return None
+        return False
+    return True
 
 
 def _common_folder(videos: Sequence[Path]) -> Path | None:

@@ -8,24 +8,17 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tempo_core.exchange.base import (
-    SPLITS,
-    Exported,
-    ExportPair,
-    Version,
-    bundle,
-    columns,
-    usable,
-    write_file,
-    write_manifest,
-)
+from tempo_core.exchange import fields
+from tempo_core.exchange.base import SPLITS, ExportPair, ForeignPair, Version
+from tempo_core.exchange.form import Form, Records
 from tempo_core.exchange.quoting import markdown_text, yaml_text
+from tempo_core.exchange.sidecar import TEXTS, columns
 from tempo_core.types import level_key
 
 _TYPES = {
@@ -34,41 +27,32 @@ _TYPES = {
     "order": pa.list_(pa.int32()),
     "n_clips": pa.int32(),
     "seed": pa.int64(),
+    "attempt": pa.int32(),
+    "aliases": pa.list_(pa.int32()),
     "edited": pa.bool_(),
     "bulk": pa.bool_(),
 }
 """Of the columns that are no text."""
+KNOWN = (*TEXTS, "video")
 
 
-def write(pairs: Iterable[ExportPair], version: Version, folder: Path, *, video_root: Path | None = None) -> Exported:
-    """Write a dataset that `datasets.load_dataset(folder)` opens as it is.
-
-    Args:
-        folder: Must not exist, be empty, or hold an earlier export, which is replaced.
-        video_root: Video paths are written relative to it; None: the deepest folder that holds all videos.
-
-    Raises:
-        FolderTaken: The folder holds something else.
-        NoSpace: The disk is full; the folder is as it was before.
-    """
-    kept, skipped = usable(pairs, video_root, tags_count=False)
-    with bundle(folder) as partial:
-        for split in SPLITS:
-            members = [pair for pair in kept if pair.split == split]
-            if members:
-                write_file(partial / "data" / f"{split}-00000-of-00001.parquet", parquet(members))
-        write_file(partial / "README.md", card(version, kept).encode())
-        files = write_manifest(partial, "hub", version, kept, skipped)
-    return Exported(folder, len(kept), skipped, files)
+def fits(record: Mapping[str, Any]) -> bool:
+    return "question" in record and "chosen" in record
 
 
-def parquet(pairs: Sequence[ExportPair]) -> bytes:
-    """The pairs as one parquet file."""
-    rows = [columns(pair) for pair in pairs]
+def read(record: Mapping[str, Any]) -> tuple[ForeignPair, ...]:
+    """The pair of one row, of ours or of another flat set."""
+    prompt, chosen, rejected = (fields.text(record, name) for name in TEXTS)
+    prompt, extra = fields.untagged(prompt, "<video>"), fields.rest(record, KNOWN)
+    return (ForeignPair(fields.one_video(record, "video"), prompt, chosen, rejected, extra),)
+
+
+def parquet(split: str, rows: Records) -> tuple[str, bytes]:
+    """The rows of a split as one file."""
     schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in rows[0]])
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink)
-    return sink.getvalue()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), sink)
+    return f"data/{split}-00000-of-00001.parquet", sink.getvalue()
 
 
 def card(version: Version, pairs: Sequence[ExportPair]) -> str:
@@ -92,10 +76,14 @@ each one by its bytes.
 Models asked: {_listed(pair.provenance.model for pair in pairs)}. Input: {_listed(p.provenance.input for p in pairs)}.
 A Video LLM answers on a video's clips in order and on the same clips dropped, shuffled or reversed in blocks, after
 TEMPO (arXiv 2503.16929); no other model judges. Filter rules: {_rules(pairs)}.
-{_review(pairs)}
+Prompts: {_some(pair.prompt for pair in pairs)}
+Magnitudes r: {_listed(str(pair.magnitude or "") for pair in pairs)}. Plans drawn by the law:
+{_listed(pair.provenance.law or "" for pair in pairs)}; each row names its plan's seed and order.
+{_funnel(version)}
+{_review(pairs)} {markdown_text(version.agreement)}
 {_stated(version)}
 ## Licence and sources
-{version.videos_from.strip() or "The publisher has not said where the videos come from."}
+{markdown_text(version.videos_from) or "The publisher has not said where the videos come from."}
 The videos have licences of their own; this set passes none of them on.
 
 ## Known limits
@@ -163,9 +151,35 @@ def _stated(version: Version) -> str:
     return f"\nAccepted unread on the strength of a blind sample each, corrected for their number (Holm):\n{lines}"
 
 
+def _funnel(version: Version) -> str:
+    """What became of every pair that was made, so that a reader sees how much was thrown away."""
+    if not version.funnel:
+        return ""
+    lines = "".join(f"| {markdown_text(what)} | {n} |\n" for what, n in version.funnel.items())
+    return f"\n| of all pairs | |\n|---|---|\n{lines}"
+
+
+def _some(texts: Iterable[str], most: int = 6) -> str:
+    """The commonest of them, and how many there are besides."""
+    counts = Counter(texts)
+    more = f" and {len(counts) - most} more" if len(counts) > most else ""
+    return "; ".join(markdown_text(text) for text, _ in counts.most_common(most)) + more
+
+
 def _rules(pairs: Sequence[ExportPair]) -> str:
     return _listed(verdict.name for pair in pairs for verdict in pair.provenance.filters)
 
 
 def _listed(values: Iterable[str]) -> str:
     return ", ".join(sorted({markdown_text(value) for value in values if value})) or "not recorded"
+
+
+FORM = Form(
+    name="hub",
+    title="Hugging Face parquet",
+    leaves_out="Nothing but the videos: the columns hold the texts and all that is known of how a pair was made.",
+    record=columns,
+    readme=card,
+    file=parquet,
+    tags_count=False,
+)

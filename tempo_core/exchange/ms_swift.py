@@ -6,22 +6,12 @@ ms-swift drops unknown columns, deletes rows it does not like and goes on, so th
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from tempo_core.exchange.base import (
-    SPLITS,
-    Exported,
-    ExportPair,
-    Version,
-    bundle,
-    columns,
-    json_line,
-    usable,
-    write_file,
-    write_manifest,
-)
+from tempo_core.exchange import fields
+from tempo_core.exchange.base import ExportPair, ForeignPair, Unreadable, Version
+from tempo_core.exchange.form import VIDEOS_ELSEWHERE, Form, heading
 from tempo_core.types import JsonDict, level_key
 
 
@@ -38,49 +28,48 @@ def record(pair: ExportPair) -> JsonDict:
     }
 
 
-def write(pairs: Iterable[ExportPair], version: Version, folder: Path, *, video_root: Path | None = None) -> Exported:
-    """Write a bundle: data, `provenance.jsonl` (one line per record, by the record's sha256), README, manifest.
+def fits(record: Mapping[str, Any]) -> bool:
+    return "messages" in record and "rejected_response" in record
 
-    Args:
-        folder: Must not exist, be empty, or hold an earlier export, which is replaced.
-        video_root: Video paths are written relative to it; None: the deepest folder that holds all videos.
+
+def read(record: Mapping[str, Any]) -> tuple[ForeignPair, ...]:
+    """The pair of one record.
 
     Raises:
-        FolderTaken: The folder holds something else.
-        NoSpace: The disk is full; the folder is as it was before.
+        Unreadable: It is not one question with one answer about one video.
     """
-    kept, skipped = usable(pairs, video_root, tags_count=True)
-    with bundle(folder) as partial:
-        for split in SPLITS:
-            members = [pair for pair in kept if pair.split == split]
-            if members:
-                write_file(partial / f"{split}.jsonl", _lines(record(pair) for pair in members))
-        write_file(partial / "provenance.jsonl", _lines(_provenance(pair) for pair in kept))
-        write_file(partial / "README.md", _readme(version, kept).encode())
-        files = write_manifest(partial, "ms_swift", version, kept, skipped)
-    return Exported(folder, len(kept), skipped, files)
+    prompt, chosen = question_and_answer(record, "messages")
+    rejected = fields.text(record, "rejected_response")
+    extra = fields.rest(record, ("messages", "rejected_response", "videos"))
+    return (ForeignPair(fields.one_video(record, "videos"), prompt, chosen, rejected, extra),)
 
 
-def _lines(records: Iterable[JsonDict]) -> bytes:
-    return "".join(json_line(one) + "\n" for one in records).encode()
-
-
-def _provenance(pair: ExportPair) -> JsonDict:
-    digest = hashlib.sha256(json_line(record(pair)).encode()).hexdigest()
-    texts = ("question", "chosen", "rejected")
-    return {"record_sha256": digest} | {name: value for name, value in columns(pair).items() if name not in texts}
+def question_and_answer(record: Mapping[str, Any], name: str) -> tuple[str, str]:
+    """The two texts of `messages` or `rejected_messages`, without the mark of the video."""
+    said = [(fields.text(m, "role"), fields.text(m, "content")) for m in fields.objects(record, name)]
+    if [role for role, _ in said] != ["user", "assistant"]:
+        roles = ", ".join(role for role, _ in said)[:60]
+        raise Unreadable(f"{name} are of {roles or 'nobody'}; a pair is one question of user, one answer of assistant")
+    return fields.untagged(said[0][1], "<video>"), said[1][1]
 
 
 def _readme(version: Version, pairs: Sequence[ExportPair]) -> str:
     n_train = sum(pair.split == "train" for pair in pairs)
-    return f"""# {" ".join(version.name.split())} {version.number} for ms-swift
-
-{n_train} training pairs, {len(pairs) - n_train} held out; content {version.content_sha256}.
-
-The videos are not in this folder. Their paths are relative to the folder that held them when this was exported:
-start the trainer there. `provenance.jsonl` tells for each record (by the sha256 of its line) what it was made of.
+    return f"""{heading(version, pairs, "ms-swift")}{VIDEOS_ELSEWHERE}
+Start the trainer in the folder of the videos:
 
     swift rlhf --rlhf_type dpo --model MODEL --dataset train.jsonl --strict true --max_length 16384
 
-Without `--strict true` ms-swift deletes rows it does not like and goes on: its log must show {n_train} rows.
+Without `--strict true` ms-swift deletes rows it does not like and goes on, and rows longer than `--max_length` are
+deleted: its log must show {n_train} rows.
 """
+
+
+FORM = Form(
+    name="ms_swift",
+    title="ms-swift JSONL",
+    leaves_out="A record holds the texts, the video's path and the level; everything else goes to provenance.jsonl.",
+    record=record,
+    readme=_readme,
+)
+write = FORM.write

@@ -18,6 +18,7 @@ HEADINGS = {
     "runs": "Runs",
     "evaluate": "Evaluate",
     "team": "Team",
+    "exchange": "Exchange",
     "settings": "Settings",
 }
 CONTRASTS = """() => {

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tempo_core.errors import FolderTaken, NoSpace
-from tempo_core.exchange import FORMATS, ExportPair, Provenance, Version, ms_swift
+from tempo_core.exchange import FORMATS, READERS, ExportPair, Provenance, Version, ms_swift
 from tempo_core.exchange.base import bundle, write_file
 from tempo_core.types import FilterVerdict
 
@@ -24,11 +24,17 @@ PROVENANCE = Provenance(
 AWKWARD = [
     "He said \"go\", then\nleft.\tEnd \\n",
     "=HYPERLINK(\"http://x\")",
-    "红圆上升，然后蓝环下落。 \u2028 😀 \x00 \ufeff",
+    "红圆上升，然后蓝环下落。 \u2028 😀 \x1f \ufeff",
     "a" * 20_000,
     "'; DROP TABLE pair; --",
     "--- \nlicense: mit\n---",
 ]  # fmt: skip
+
+
+RENDERED = Path(__file__), Path(__file__).with_name("test_llava.py")
+"""Two files that are there, in place of the rendered clips."""
+DATA = {"llama_factory": "*.json", "hub": "*.parquet"}
+NO_DATA = ("provenance", "manifest", "dataset_info")
 
 
 def pair(i=0, **changes):
@@ -36,7 +42,7 @@ def pair(i=0, **changes):
         uid=f"p-{i:06}", video=Path(f"/data/films/a/{i}.mp4"), video_sha256="ab" * 32,
         prompt="Tell what happens, in order.", chosen="red circle rises, then blue ring falls.",
         rejected="blue ring falls, then red circle rises.", kind="reverse", magnitude=4, difficulty=0.857, level=2,
-        order=(2, 3, 0, 1), split="train", provenance=PROVENANCE,
+        order=(2, 3, 0, 1), split="train", provenance=PROVENANCE, clips=RENDERED,
     )  # fmt: skip
     return replace(values, **changes)
 
@@ -44,31 +50,38 @@ def pair(i=0, **changes):
 def version_of_pairs():
     imported = {"kind": "imported", "magnitude": None, "difficulty": None, "level": None, "order": None}
     return [
-        pair(0, **imported, provenance=Provenance()),
+        pair(0, **imported, provenance=Provenance(n_clips=None)),
         pair(1),
         pair(2, kind="drop", magnitude=2, order=(1, 3), level=4),
         pair(3, split="held_out"),
-        *(pair(4 + i, chosen=text, rejected=text[::-1] + "!") for i, text in enumerate(AWKWARD)),
+        *(pair(4 + i, chosen=text, rejected=text[::-1][:19_999] + "!") for i, text in enumerate(AWKWARD)),
     ]
 
 
 def load(form, folder, tmp_path):
     """The splits as the trainers' loader gives them."""
     datasets = pytest.importorskip("datasets")
-    if form == "ms_swift":
-        files = {path.stem: str(path) for path in folder.glob("*.jsonl") if path.stem != "provenance"}
-        loaded = datasets.load_dataset("json", data_files=files, cache_dir=str(tmp_path / "cache"))
-    else:
-        loaded = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
-    return dict(loaded)
+    cache = str(tmp_path / "cache")
+    if form == "hub":
+        return dict(datasets.load_dataset(str(folder), cache_dir=cache))
+    found = {path.stem: str(path) for path in folder.glob(DATA.get(form, "*.jsonl")) if path.stem not in NO_DATA}
+    files = {name.replace("pairs", "train"): path for name, path in found.items()}
+    return dict(datasets.load_dataset("json", data_files=files, cache_dir=cache))
 
 
 def texts(form, row):
+    """(prompt, chosen, rejected, video) of a row; a rejected video's rejected answer stands in the sidecar only."""
+    row = {name: value for name, value in row.items() if value is not None}
     if form == "hub":
         return row["question"], row["chosen"], row["rejected"], row["video"]
-    question, answer = row["messages"]
-    assert (question["role"], answer["role"]) == ("user", "assistant")
-    return question["content"].removeprefix("<video>"), answer["content"], row["rejected_response"], row["videos"][0]
+    (read,) = READERS[form].read(row)
+    return read.prompt, read.chosen, read.rejected, read.video
+
+
+def told(form, p):
+    if form == "ms_swift_rejected_video":
+        return p.prompt, p.chosen, p.chosen, f"clips/{RENDERED[0].name}"
+    return p.prompt, p.chosen, p.rejected, f"a/{p.video.name}"
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +97,7 @@ def test_every_format_loads_and_gives_the_pairs_back_word_by_word(form, tmp_path
     rows = load(form, tmp_path / "out", tmp_path)
     assert {split: len(some) for split, some in rows.items()} == {"train": len(pairs) - 1, "held_out": 1}
     for split, some in rows.items():
-        wanted = [(p.prompt, p.chosen, p.rejected, f"a/{p.video.name}") for p in pairs if p.split == split]
+        wanted = [told(form, p) for p in pairs if p.split == split]
         assert [texts(form, row) for row in some] == wanted
 
 
@@ -164,8 +177,8 @@ def test_what_a_trainer_would_drop_is_left_out_with_a_reason(form, reason, chang
 @pytest.mark.parametrize("tag", ["<video>", "<image>", "</VIDEO>", "< mask >"])
 def test_media_tags_in_answers_are_left_out_where_they_would_be_counted(tag, tmp_path):
     broken = pair(1, chosen=f"A {tag} of a dog.")
-    assert FORMATS["ms_swift"]([pair(0), broken], VERSION, tmp_path / "a").n_pairs == 1
-    assert FORMATS["hub"]([pair(0), broken], VERSION, tmp_path / "b").n_pairs == 2
+    counted = {form: write([pair(0), broken], VERSION, tmp_path / form).n_pairs for form, write in FORMATS.items()}
+    assert counted.pop("hub") == 2 and set(counted.values()) == {1}
 
 
 def test_paths_are_relative_to_the_folder_that_holds_all_videos(tmp_path):

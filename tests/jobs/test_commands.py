@@ -28,6 +28,7 @@ COMMANDS = (
     "train",
     "evaluate",
     "experiment",
+    "import",
     "export",
     "export-model",
     "export-clip",

@@ -123,10 +123,11 @@ def test_a_version_says_which_runs_read_it_and_how_many_of_its_pairs_were_withdr
 
 def test_the_way_to_look_for_copies_and_to_an_export_is_one_click(filled):
     press(opened("datasets"), "Look for copies")
-    press(opened("datasets", part="Export"), "Export")
     with filled.reading() as session:
-        found = {job.kind: job.payload for job in jobs.open_jobs(session)}
-    assert "copies" in found and found["export"]["format"] == "ms_swift"
+        assert {job.kind for job in jobs.open_jobs(session)} == {"copies"}
+    links = [link.proto for link in opened("datasets", part="Export").get("page_link")]
+    (link,) = [link for link in links if link.label == "Export this version"]
+    assert link.page == "exchange" and link.query_string == f"part=Export&version={newest(filled).id}"
 
 
 def test_what_the_address_names_and_is_not_there_is_told(filled, monkeypatch):

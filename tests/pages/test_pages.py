@@ -17,7 +17,7 @@ from ui import state, words
 ROOT = Path(__file__).parent.parent.parent
 PAGES = (
     "overview", "library", "pairs", "review", "sampling", "curriculum", "datasets", "runs", "evaluate", "team",
-    "settings",
+    "exchange", "settings",
 )  # fmt: skip
 
 
