@@ -12,7 +12,7 @@ from db.sheets import Checkpoint, Sheet
 from tempo_core import comparisons
 from tempo_core.benchmarks.base import TITLES
 from tempo_core.comparisons import Compared, interval
-from ui import charts, evaluation_choice, evaluation_start, state
+from ui import charts, evaluation_choice, evaluation_findings, evaluation_start, state
 from ui.charts import Dot
 from ui.comparing import compared
 from ui.evaluation_choice import in_columns, moment, named, newest_of_each
@@ -30,11 +30,14 @@ EXPLAINED = {
         "**swap**: the true caption is likelier than one with two events exchanged. **group**: and so it is for the "
         "video with the same two clips exchanged, all four comparisons right. **order**: share of event pairs told in "
         "their true order. **earlier**: which of two events came first. **recall**: share of the events that a "
-        "description names. **content_questions**: what an object does; needs no order."
+        "description names. **content_questions**: what an object does; needs no order. **control**: the same "
+        "questions on one frame alone, or on the clips in a random order; what is above chance there is not sight of "
+        "time."
     ),
     "held_out_preference": (
         "**accuracy**: the chosen response is likelier as a whole. **accuracy_per_token**: per token, so that a longer "
-        "response has no advantage. **longer_wins**: what the rule *the longer one is chosen* would get."
+        "response has no advantage. **longer_wins**, **shorter_wins**: what a rule over lengths alone would get. "
+        "**length_matched**: the pairs whose responses differ by a tenth in length at most."
     ),
 }
 VALUES = ("value", "low", "high", "chance")
@@ -49,6 +52,7 @@ def show() -> None:
     sheet = evaluation_choice.sheet(found)
     st.caption(EXPLAINED.get(sheet.benchmark, TITLES.get(sheet.benchmark, ("", ""))[1]))
     coverage(sheet)
+    evaluation_findings.show(tuple(sheet.lines.values()))
     options = {c.key: c for c in in_columns(sheet.checkpoints)}
     proposed = [c.key for c in newest_of_each(sheet.checkpoints)]
     keys = st.multiselect("Checkpoints", list(options), proposed, key=f"columns_{sheet.key}", max_selections=8,
