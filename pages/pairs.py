@@ -99,6 +99,7 @@ def _table(wanted: PairFilter, total: int, *, capped: bool) -> int | None:
         st.button("To the first page", on_click=_reorder)
         return None
     settings = {
+        "clips": st.column_config.ImageColumn(width="medium", help="The clips of the clean video, one picture each"),
         "difficulty": st.column_config.NumberColumn(format="%.2f", help="1 = hard; compare inside a kind only"),
         "length ratio": st.column_config.NumberColumn(format="%.2f", help="Longer over shorter response, characters"),
         "shown order": st.column_config.TextColumn(help="Clips of the clean video as the perturbed side shows them"),
@@ -108,7 +109,7 @@ def _table(wanted: PairFilter, total: int, *, capped: bool) -> int | None:
     first, last = (f"{value},{pair_id}" for value, pair_id in map(pairs.key_of, (found.lines[0], found.lines[-1])))
     # Another page is another table, or the row chosen on this one would be chosen there.
     rows = [_row(line) for line in found.lines]
-    picked = tables.chosen(rows, f"pairs_{order}_{first}_{len(rows)}", column_config=settings)
+    picked = tables.chosen(rows, f"pairs_{order}_{first}_{len(rows)}", column_config=settings, row_height=44)
     if found.first is not None:
         of = f"{total:,}+" if capped else f"{total:,}"
         st.caption(f"{found.first:,} to {found.first + len(rows) - 1:,} of {escaped(of)}")
@@ -118,7 +119,8 @@ def _table(wanted: PairFilter, total: int, *, capped: bool) -> int | None:
 
 def _row(line: PairLine) -> dict[str, object]:
     return {
-        "pair": line.id, "video": line.video_name, "kind": line.kind, "r": line.magnitude,
+        "pair": line.id, "clips": None if line.timeline_id is None else state.sign("sprites", line.timeline_id),
+        "video": line.video_name, "kind": line.kind, "r": line.magnitude,
         "shown order": " ".join(str(clip + 1) for clip in line.order), "difficulty": line.difficulty,
         "level": level_word(line.level) if line.level else "", "length ratio": line.length_ratio,
         "status": line.status, "chosen": line.chosen, "rejected": line.rejected,

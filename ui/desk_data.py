@@ -115,9 +115,11 @@ def _found(session: Session, home: Home, pair_id: int, version: int | None) -> t
         return None
     clock = clock_of(session, home, card.video_id)
     if version == card.version:
-        if len(_kept) > 1000:
-            _kept.clear()
-        _kept[key] = (time.monotonic(), card, clock)
+        now = time.monotonic()
+        # What is too old to be shown goes at once: a pair holds its texts and its timeline.
+        for old in [old for old, (at, *_both) in list(_kept.items()) if now - at >= KEPT_S]:
+            _kept.pop(old, None)
+        _kept[key] = (now, card, clock)
     return card, clock
 
 
@@ -209,6 +211,6 @@ def _scanned(path: Path) -> Clock:
     return Clock(measures.fps, measures.n_frames, times)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=8 * QUEUE)
 def _diff(chosen: str, rejected: str) -> dict[str, Any]:
     return diff.diff(chosen, rejected).as_json()

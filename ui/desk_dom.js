@@ -22,6 +22,11 @@ function s(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Set a text, if it is another one: an equal text set anew would be laid out anew too. */
+function tell(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 /** A text that scrolls by itself. Setting `scrollTop` lays the whole page out at once, so `toTop` does it only where needed. */
 function scrolling(element) {
   element.addEventListener('scroll', () => { element.scrolled = true; }, { passive: true });

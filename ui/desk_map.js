@@ -11,6 +11,8 @@ class ClipMap {
     this.heads = { clean: h('i', { class: 'head clean' }), perturbed: h('i', { class: 'head perturbed' }) };
     this.field = h('div', { class: 'field' }, this.svg, this.heads.clean, this.heads.perturbed, this.cells);
     this.element = h('div', { class: 'map', role: 'group', 'aria-label': 'Which clip went where' }, this.field);
+    this.width = 0;
+    new ResizeObserver(([{ contentRect }]) => { this.width = contentRect.width; }).observe(this.field);
     this._drags();
     this.cells.addEventListener('keydown', (event) => {
       if (event.key === 'Enter' && event.target.dataset.at) this.onSeek(event.target.dataset.row, Number(event.target.dataset.at));
@@ -57,8 +59,9 @@ class ClipMap {
   /** Move the playheads. `clip`: clean index under the left one; `shown`: place of the clip under the right one. */
   at(cleanSeconds, shownSeconds, clip, shown) {
     if (!this.edit) return;
-    this.heads.clean.style.left = `${(100 * cleanSeconds) / this.span}%`;
-    this.heads.perturbed.style.left = `${(100 * shownSeconds) / this.span}%`;
+    // Moved, not placed: a playhead of its own layer lets nothing be laid out or painted anew while both sides play.
+    this.heads.clean.style.transform = `translateX(${(this.width * cleanSeconds) / this.span}px)`;
+    this.heads.perturbed.style.transform = `translateX(${(this.width * shownSeconds) / this.span}px)`;
     const key = `${clip}|${shown}`;
     if (key === this.key) return;
     this.key = key;

@@ -3,6 +3,7 @@
 
 const SPEEDS = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3];
 const SEEK_BEYOND = 0.25; // s of drift beyond which the follower seeks instead of changing its rate
+const SETTLES_MS = 600; // the longest that one side waits for the other after a jump
 const RETRIES = 3;
 
 class Players {
@@ -19,6 +20,7 @@ class Players {
     this.segment = 0; // where the perturbed side is in the edit list
     this.attempt = 0; // counts play() calls, so that a late one is dropped
     this.leaving = 0;
+    this.settling = 0; // when the last jump was, while one side may still wait for the other
     this.drift = [];
     this.all = [...new Set([...clean, ...perturbed])]; // a blind desk has one side only
     for (const video of this.all) {
@@ -175,6 +177,7 @@ class Players {
     this.attempt++;
     this.playing = false;
     this._stopLeaving();
+    this._settled();
     this.a.pause();
     this.b.pause();
     this.onChange();
@@ -260,13 +263,35 @@ class Players {
   // ---- keeping both sides together ----------------------------------------------------------------------------------
   /** Once per picture of the screen. */
   tick() {
-    if (!this.pair || !this.playing || this.a.seeking) return;
+    if (!this.pair || !this.playing || (this.settling && this._settle()) || this.a.seeking) return;
     const here = this.edit.segments[this.segment];
     if (!this.b.seeking && !this._alone() && this.b.currentTime >= here.to - 1e-3) this._leave();
     if (this._alone()) this._loopAlone();
     else if (this.lock === 'content' || this.loop !== null) this._followContent();
     else this._followTime();
     if (this._atEnd() && !this.b.seeking) this.pause();
+  }
+
+  /** After a jump: who is ahead waits, and who can not show its frame yet is waited for. True until both are level. */
+  _settle() {
+    const { a, b } = this, content = this.lock === 'content' || this.loop !== null;
+    const late = performance.now() - this.settling > SETTLES_MS;
+    if (late || this._alone() || this._cleanEnded() || this._perturbedEnded()) return this._settled();
+    const ahead = content ? b.currentTime - a.currentTime : this.shownTime() - a.currentTime;
+    if (Math.abs(ahead) < 0.012 * Math.max(1, this.speed)) return coming(a) || coming(b) ? this._hold(0, 0) : this._settled();
+    return ahead > 0 ? this._hold(this.speed, 0) : this._hold(0, this.speed);
+  }
+
+  _hold(rateOfClean, rateOfPerturbed) {
+    this.a.playbackRate = rateOfClean;
+    this.b.playbackRate = rateOfPerturbed;
+    return true;
+  }
+
+  _settled() {
+    this.settling = 0;
+    this._rates();
+    return false;
   }
 
   _followTime() {
@@ -277,14 +302,14 @@ class Players {
     if (Math.abs(d) > SEEK_BEYOND) {
       this.segment = this.edit.segmentAt(a.currentTime);
       b.currentTime = this.edit.toFile(this.segment, a.currentTime);
+      this.settling = performance.now();
     } else nudge(b, this.speed, d);
   }
 
   _followContent() {
     const { a, b } = this, d = a.currentTime - b.currentTime;
     if (b.seeking) return;
-    if (Math.abs(d) > 0.18) a.currentTime = b.currentTime;
-    else nudge(a, this.speed, d);
+    if (Math.abs(d) > 0.18) { a.currentTime = b.currentTime; this.settling = performance.now(); } else nudge(a, this.speed, d);
     if (a.paused && !this._perturbedEnded()) a.play().catch(() => {});
   }
 
@@ -331,6 +356,7 @@ class Players {
     if (goesOn) return undefined;
     this.b.currentTime = this.edit.middle(next.a);
     if (this.lock === 'content' || this.loop !== null) this.a.currentTime = this.edit.middle(next.a);
+    this.settling = performance.now();
     return undefined;
   }
 
@@ -345,6 +371,7 @@ class Players {
     this.segment = segment;
     this.a.currentTime = clean;
     this.b.currentTime = perturbed;
+    this.settling = performance.now();
   }
 
   _stopLeaving() {
@@ -387,6 +414,11 @@ class Players {
 function nudge(video, speed, ahead) {
   const rate = Math.abs(ahead) < 0.012 ? speed : speed * (1 - clamp(1.2 * ahead, -0.08, 0.08));
   if (Math.abs(video.playbackRate - rate) > 0.004) video.playbackRate = rate;
+}
+
+/** Has a video still to show where it was sent? */
+function coming(video) {
+  return video.seeking || video.readyState < 3;
 }
 
 /** Resolves when the video can play, or after 1.5 s: the other side shall not wait for ever. */

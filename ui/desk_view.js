@@ -143,19 +143,22 @@ class DeskView {
     if (now - (this.lastSlow || 0) > 1000) { this.lastSlow = now; this._theme(); this._fit(); this._stayUsable(); if (this.header.state(this.outbox.told())) this._empty(); }
     if (!this.pair) return;
     const { players: p } = this, { edit } = this.pair, clean = p.a.currentTime;
-    if (this.blind) { this.time.textContent = `${clock(clean)} / ${clock(edit.fileLength)}`; return; }
-    const shown = p.shownTime(), drawn = `${clean.toFixed(2)}|${shown.toFixed(2)}|${p.ended()}|${p.loop}`;
+    // While it plays nobody reads hundredths, and each would be painted: ten times a second is enough.
+    const told = !p.playing || now - (this.lastTold || 0) > 100;
+    if (told) this.lastTold = now;
+    if (this.blind) { if (told) tell(this.time, `${clock(clean)} / ${clock(edit.fileLength)}`); return; }
+    const shown = p.shownTime(), drawn = `${clean.toFixed(2)}|${shown.toFixed(2)}|${p.ended()}|${p.loop}|${p.playing}`;
     if (drawn === this.lastDrawn) return;
     this.lastDrawn = drawn;
     const clip = edit.clipAt(clean), here = edit.segments[p.segment];
     this.map.at(clean, shown, clip, here.shown);
-    this.el.querySelector('.player.clean .now').textContent = clip < 0 ? 'between clips' : `clip ${clip + 1}`;
-    this.el.querySelector('.player.perturbed .now').textContent = `clip ${here.clip + 1}, shown ${ordinal(here.shown + 1)}`;
-    this.time.textContent = p.lock === 'content' ? `${clock(shown)} / ${clock(edit.shownLength)}` : `${clock(clean)} / ${clock(edit.fileLength)}`;
+    tell(this.el.querySelector('.player.clean .now'), clip < 0 ? 'between clips' : `clip ${clip + 1}`);
+    tell(this.el.querySelector('.player.perturbed .now'), `clip ${here.clip + 1}, shown ${ordinal(here.shown + 1)}`);
+    if (told) tell(this.time, p.lock === 'content' ? `${clock(shown)} / ${clock(edit.shownLength)}` : `${clock(clean)} / ${clock(edit.fileLength)}`);
     const gone = p.loop !== null && !edit.order.includes(p.loop);
     for (const side of ['clean', 'perturbed']) {
       const tag = this.el.querySelector(`.player.${side} .ended`);
-      tag.textContent = gone && side === 'perturbed' ? 'this clip was dropped' : 'ended';
+      tell(tag, gone && side === 'perturbed' ? 'this clip was dropped' : 'ended');
       tag.hidden = !(p.ended() === side || (gone && side === 'perturbed'));
     }
   }

@@ -22,6 +22,8 @@ from tempo_core.settings import Home
 from tests.browser.running import Studio, wait_for
 
 Figures = dict[str, Any]
+PACE_S = 1.2127
+"""Between two keys. At 1.2 s, 36 pictures of the screen, every key would fall on the same moment between two pictures."""
 DECIDES = tuple(key_of(act) for act in ("accept", "reject", "accept", "swap"))
 BURST = (
     ("accept", None), ("reject", None), ("reason", "2"), ("swap", None), ("flag", None), ("accept", None),
@@ -57,8 +59,8 @@ def latency(bench: Bench) -> Figures:
     n = bench.n(60, 6)
     with bench.serving("latency") as studio:
         page = opened(tabs.fresh(bench.browser), studio.review_url)
-        tabs.measured(page, DECIDES, 1.2)  # the first keys warm the page up
-        rows = tabs.measured(page, _cycled(DECIDES, n), 1.2)
+        tabs.measured(page, DECIDES, PACE_S)  # the first keys warm the page up
+        rows = tabs.measured(page, _cycled(DECIDES, n), PACE_S)
         page.context.close()
     return {
         **_spread("key_to_pair", rows, "visible"),
@@ -71,8 +73,8 @@ def plain(bench: Bench) -> Figures:
     """The same in plain Streamlit."""
     with tabs.plain_server(bench.videos, homes.story(range(10))) as url:
         page = opened(tabs.fresh(bench.browser), url)
-        tabs.measured(page, ["n"] * 4, 1.2)
-        rows = tabs.measured(page, ["n"] * bench.n(40, 6), 1.2)
+        tabs.measured(page, ["n"] * 4, PACE_S)
+        rows = tabs.measured(page, ["n"] * bench.n(40, 6), PACE_S)
         page.context.close()
     return _spread("st_video", rows, "visible")
 

@@ -6,6 +6,7 @@ nothing here does anything.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -21,6 +22,13 @@ def begin() -> None:
     """Join the other ranks, if torchrun started any. Before anything that waits for them."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         PartialState(cpu=not torch.cuda.is_available())
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    """Threads of a group that is still there when Python ends can abort the process after all is done."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def rank() -> int:

@@ -123,8 +123,13 @@ def test_a_job_that_finds_its_input_bad_is_two_with_the_reason_kept(shell, capsy
 
 
 def test_ctrl_c_cancels_the_job_that_is_waited_for(shell):
+    # A suite that runs in the background inherits a Ctrl-C that is ignored; a person's shell does not.
     process = subprocess.Popen(
-        [sys.executable, "-m", "jobs", "draw", "--videos", "5000"], stderr=subprocess.PIPE, env=os.environ, text=True
+        [sys.executable, "-m", "jobs", "draw", "--videos", "5000"],
+        stderr=subprocess.PIPE,
+        env=os.environ,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     shell.started.append(process)
     shell.until(lambda: shell.started_jobs() and shell.job(1).progress > 0)
