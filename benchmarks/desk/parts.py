@@ -23,7 +23,7 @@ from tests.browser.running import Studio, wait_for
 
 Figures = dict[str, Any]
 PACE_S = 1.2127
-"""Between two keys. At 1.2 s, 36 pictures of the screen, every key would fall on the same moment between two pictures."""
+"""Between two keys. At 1.2 s, 36 pictures, each key would fall on the same moment between two pictures."""
 DECIDES = tuple(key_of(act) for act in ("accept", "reject", "accept", "swap"))
 BURST = (
     ("accept", None), ("reject", None), ("reason", "2"), ("swap", None), ("flag", None), ("accept", None),
