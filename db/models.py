@@ -22,12 +22,15 @@ class ModelCard:
     files_sha256: str
 
 
-def register(session: Session, path: Path, family: str, files_sha256: str, name: str | None = None) -> int:
-    """The id of a model's files; the same files at another path are the same model, lying there now."""
+def register(session: Session, path: Path | str, family: str, files_sha256: str, name: str | None = None) -> int:
+    """The id of a model's files; the same files at another path are the same model, lying there now.
+
+    A model behind a server has its address for a path, and captions from a file have the file.
+    """
     row = session.execute(select(ModelRow).where(ModelRow.files_sha256 == files_sha256)).scalar_one_or_none()
     if row is None:
         row = ModelRow(
-            name=name or path.name, path=str(path), family=family, files_sha256=files_sha256, created_ms=now_ms()
+            name=name or Path(path).name, path=str(path), family=family, files_sha256=files_sha256, created_ms=now_ms()
         )
         session.add(row)
     row.path = str(path)

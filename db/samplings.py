@@ -21,7 +21,7 @@ def id_of(session: Session, sampling: Sampling, extra: Mapping[str, Any] | None 
 
 
 def id_of_settings(session: Session, settings: JsonDict) -> int:
-    """As `id_of`, for settings that another studio wrote down."""
+    """As `id_of`, for settings that another studio wrote down, and for texts that no model drew."""
     sha256 = hashlib.sha256(canonical(settings).encode()).hexdigest()
     found = session.execute(select(SamplingRow.id).where(SamplingRow.sha256 == sha256)).scalar_one_or_none()
     if found is not None:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from tempo_core.errors import TempoError
 from tempo_core.experiments import CONTROLS
 from tempo_core.recipes import PACINGS, PRESETS, RECIPES
+from tempo_core.servers import FRAMES_AS, KEY
 from tempo_core.settings import EMBEDDED_MODEL
+from tempo_core.types import KINDS_OF_INPUT
 
 _EXAMPLES = """
 from a folder of videos to a trained and evaluated model:
@@ -53,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    making = (_draw, _scan, _judge, _relink, _copies, _pair, _accept, _freeze, _sft, _train, _evaluate)
+    making = (_draw, _scan, _judge, _relink, _copies, _captions, _pair, _accept, _freeze, _sft, _train, _evaluate)
     for fill in (*making, _experiment, _import, _export, _export_model, _export_clip, _others):
         fill(add)
     return whole
@@ -119,7 +121,12 @@ def _pair(add: Commands) -> None:
     example = "pair --model ~/models/Qwen2.5-VL-7B-Instruct --limit 20 --set temperature=0.7"
     made = _command(add, "pair", "jobs.commands.pair", "ask a model on clean and on perturbed videos", example)
     _model(made)
-    made.add_argument("--input", choices=("captions", "video"), default="captions", help="what the model is asked on")
+    made.set_defaults(model=None)
+    _server(made)
+    asked_on = "captions of the clips (default), each clip as a video of its own, or the whole video"
+    made.add_argument("--input", choices=KINDS_OF_INPUT, default="captions", help=asked_on)
+    what = "use the captions of this set (see captions) instead of asking for them"
+    made.add_argument("--captions-from", type=int, metavar="ID", help=what)
     kinds = ("drop", "shuffle", "reverse")
     made.add_argument("--kinds", type=_names, default=kinds, metavar="A,B", help="perturbations (default: all)")
     made.add_argument("--magnitudes", type=_numbers, default=(2, 4, 8, 16), metavar="N,M", help="how strong, 2 or more")
@@ -130,6 +137,25 @@ def _pair(add: Commands) -> None:
     made.add_argument("--phrasing", action="append", default=[], metavar="PROMPT", help=what)
     _seed(made)
     _set(made, "a sampling setting")
+
+
+def _server(made: argparse.ArgumentParser) -> None:
+    what = f"or an OpenAI-compatible server, like http://127.0.0.1:8000/v1; its key, if it wants one, in {KEY}"
+    made.add_argument("--server", metavar="URL", help=what)
+    made.add_argument("--served-model", default="", metavar="NAME", help="the model's name at that server")
+    what = "send each video as one list of pictures with its rate (default), or single pictures without times"
+    made.add_argument("--frames-as", choices=FRAMES_AS, default="video", help=what)
+
+
+def _captions(add: Commands) -> None:
+    example = "captions segments.jsonl --videos ~/videos"
+    what = "read in captions that came with videos, for pair --captions-from"
+    made = _command(add, "captions", "jobs.commands.captions", what, example, job=False)
+    what = "JSONL or CSV with video, start_s, end_s, caption, or LLaVA-Video-178K's JSON"
+    made.add_argument("file", help=what)
+    made.add_argument("--videos", metavar="FOLDER", help="where its video names begin (default: the file's folder)")
+    made.add_argument("--name", help="what the set is called (default: the file's name)")
+    made.add_argument("--skip-missing", action="store_true", help="leave out videos that were not scanned")
 
 
 def _accept(add: Commands) -> None:

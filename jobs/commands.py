@@ -15,15 +15,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from db import bulk, datasets, jobs, migrate, pairs, people, places, recounts, runs, settings, sft_sets
+from db import bulk, caption_sets, datasets, jobs, migrate, pairs, people, places, recounts, runs, settings, sft_sets
 from db.jobs import Job
 from db.pair_filters import PairFilter
 from db.session import Database
-from jobs import conversations, launch, pair_imports, payloads, starting
+from jobs import caption_files, conversations, launch, pair_imports, payloads, starting
 from jobs.follow import Studio, follow, words
 from jobs.payloads import Payload
 from jobs.tasks import in_files, lmms_eval
-from tempo_core import folders
+from tempo_core import folders, servers, video_llms
 from tempo_core.errors import TempoError, TooFew
 from tempo_core.recipes import PRESETS, RECIPES, RunConfig
 from tempo_core.settings import EMBEDDED_MODEL, Home
@@ -91,8 +91,13 @@ def copies(args: Namespace) -> int:
 
 
 def pair(args: Namespace) -> int:
+    folder = args.model or (None if args.server else EMBEDDED_MODEL)
     payload = payloads.PairPayload(
-        model=str(Path(args.model).expanduser().resolve()),
+        model="" if folder is None else str(Path(folder).expanduser().resolve()),
+        server=None if args.server is None else servers.checked_url(args.server),
+        served_model=args.served_model,
+        frames_as=args.frames_as,
+        captions_from=args.captions_from,
         input=args.input,
         kinds=args.kinds,
         magnitudes=args.magnitudes,
@@ -101,9 +106,18 @@ def pair(args: Namespace) -> int:
         limit_videos=args.limit,
         video_ids=args.videos,
         phrasings=settings.checked_phrasings(args.phrasing),
-        **changed(payloads.PairPayload(""), args.set),
+        **changed(payloads.PairPayload(str(EMBEDDED_MODEL)), args.set),
     )
-    checkpoints.inspect(payload.model)
+    # What can be known at once must not wait for a worker.
+    if payload.answers_at is None:
+        checkpoints.check_input(checkpoints.inspect(payload.model), payload.input)
+    else:
+        video_llms.connect(payload.answers_at).check()
+        if not servers.on_this_machine(payload.answers_at.url):
+            print(f"Frames and texts of the videos are sent to {payload.answers_at.url}.", flush=True)
+    if payload.captions_from is not None:
+        with open_studio().database.reading() as session:
+            caption_sets.get(session, payload.captions_from)
     return _do(args, payload)
 
 
@@ -226,6 +240,22 @@ def sft(args: Namespace) -> int:
         f"SFT set {card.id}: {card.name} {card.number}, {done.n_examples} examples about {done.n_videos} videos"
         f"{left_out}, sha256 {card.content_sha256}"
     )
+    return DONE
+
+
+def captions(args: Namespace) -> int:
+    studio = open_studio()
+    done = caption_files.read_in(
+        studio.database,
+        studio.home,
+        Path(args.file).expanduser(),
+        folder=None if args.videos is None else Path(args.videos).expanduser(),
+        name=args.name,
+        skip_missing=args.skip_missing,
+    )
+    for line in done.told():
+        print(line)
+    print(f"use them with: python -m jobs pair --captions-from {done.set_id}")
     return DONE
 
 

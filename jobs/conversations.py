@@ -12,17 +12,16 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from db import datasets, sft_sets, timelines, videos
+from db import datasets, sft_sets
 from db.people import Person
 from db.session import Database
 from db.sft_sets import SftDraft
+from jobs import named_videos
+from jobs.named_videos import Shown
 from tempo_core.errors import TempoError, TooFew, Unknown
 from tempo_core.exchange import llava
 from tempo_core.exchange.llava import Conversation
 from tempo_core.media import sha256_of
-
-_NAMED = 5
-"""So many videos are named in a message; the rest are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +32,6 @@ class Imported:
     n_examples: int
     n_videos: int
     left_out: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """A video of the library with the timeline whose key frames are shown."""
-
-    video_id: int
-    timeline_id: int
 
 
 def import_file(
@@ -69,9 +60,9 @@ def import_file(
     begin = (folder or file.parent).resolve()
     sha256s = {video: sha256_of(begin / video) if (begin / video).is_file() else None for video in named}
     with database.session() as session:
-        found, left_out = _matched(session, sha256s)
+        found, left_out = named_videos.matched(session, sha256s)
         if left_out and not skip_missing:
-            raise Unknown(_refusal(left_out, len(named)))
+            raise Unknown(named_videos.refusal(left_out, len(named)))
         if without_held_out is not None:
             held_out = held_out_videos(session, without_held_out)
             for video in [video for video, shown in found.items() if shown.video_id in held_out]:
@@ -79,7 +70,7 @@ def import_file(
                 del found[video]
         drafts = _drafts(conversations, found)
         if not drafts:
-            raise TooFew(f"No example of {file} is left: {_refusal(left_out, len(named))}")
+            raise TooFew(f"No example of {file} is left: {named_videos.refusal(left_out, len(named))}")
         set_id = sft_sets.create(session, person, name or file.stem, "jsonl", drafts, source=str(file.resolve()))
     return Imported(set_id, len(drafts), len({draft.video_id for draft in drafts}), left_out)
 
@@ -96,53 +87,10 @@ def _read(file: Path) -> tuple[Conversation, ...]:
         return llava.parse(lines)
 
 
-def _matched(session: Session, sha256s: dict[str, str | None]) -> tuple[dict[str, _Shown], dict[str, str]]:
-    """Each named video in the library, and why the others are not there."""
-    found: dict[str, _Shown] = {}
-    left_out: dict[str, str] = {}
-    for named, sha256 in sha256s.items():
-        match = _shown(session, named, sha256)
-        if isinstance(match, _Shown):
-            found[named] = match
-        else:
-            left_out[named] = match
-    return found, left_out
-
-
-def _shown(session: Session, named: str, sha256: str | None) -> _Shown | str:
-    """By the file's bytes where there is a file, else by its path below a scanned folder."""
-    if sha256 is not None:
-        video_id = videos.by_sha(session, sha256)
-        ids = [] if video_id is None else [video_id]
-    else:
-        ids = videos.by_rel_path(session, Path(named).as_posix())
-    if len(ids) > 1:
-        return f"{len(ids)} scanned videos have this path; say which with --videos FOLDER"
-    if not ids:
-        return "it was not scanned" if sha256 else "there is no such file, and no scanned video has this path"
-    card = videos.get(session, ids[0])
-    timeline = timelines.current(session, ids[0])
-    if card.status != "ok":
-        return f"the scan could not use it ({card.reason})"
-    # A video that is too poor in events for pairs may well be asked about: it only needs something to show.
-    if timeline is None or not timeline.timeline:
-        return "the scan found no clip in it"
-    return _Shown(ids[0], timeline.id)
-
-
-def _drafts(conversations: Sequence[Conversation], found: dict[str, _Shown]) -> list[SftDraft]:
+def _drafts(conversations: Sequence[Conversation], found: dict[str, Shown]) -> list[SftDraft]:
     return [
         SftDraft(turn.example, found[talk.video].video_id, found[talk.video].timeline_id, turn.question, turn.answer)
         for talk in conversations
         if talk.video in found
         for turn in talk.turns
     ]
-
-
-def _refusal(left_out: dict[str, str], n_videos: int) -> str:
-    named = "; ".join(f"{video}: {why}" for video, why in list(left_out.items())[:_NAMED])
-    more = f"; and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
-    return (
-        f"{len(left_out)} of {n_videos} videos cannot be used ({named}{more}). Scan their folder first "
-        "(python -m jobs scan FOLDER), say where they lie with --videos FOLDER, or leave them out with --skip-missing."
-    )

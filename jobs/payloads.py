@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from tempo_core.errors import TempoError
+from tempo_core.errors import ServerRefused, TempoError
+from tempo_core.servers import AT_ONCE, FramesAs, Server, checked_url
 from tempo_core.types import Input, JsonDict, Law, Sampling
 
 EMBEDDED_TOKENS = 96
@@ -81,8 +82,8 @@ class CopiesPayload:
 class PairPayload:
     """Ask a model on clean and on perturbed input and keep the pairs."""
 
-    model: str
-    """Path of the model's folder."""
+    model: str = ""
+    """Path of the model's folder; empty where a server answers."""
     input: Input = "captions"
     kinds: tuple[str, ...] = ("drop", "shuffle", "reverse")
     magnitudes: tuple[int, ...] = (2, 4, 8, 16)
@@ -99,13 +100,39 @@ class PairPayload:
     """Where text after a video starts; None = the family's own."""
     phrasings: tuple[str, ...] = ()
     """Ways to ask for the whole video; when empty those of the settings, else the model's own."""
+    server: str | None = None
+    """Address of the OpenAI-compatible server that answers instead of a folder. Never with a secret in it."""
+    served_model: str = ""
+    """The model's name at that server."""
+    frames_as: FramesAs = "video"
+    """How frames travel to the server."""
+    at_once: int = AT_ONCE
+    """Questions in the server's hands at the same time."""
+    captions_from: int | None = None
+    """The set of captions that came with the videos; they are used instead of asking for captions."""
 
     def __post_init__(self) -> None:
         _at_least("max_new_tokens", self.max_new_tokens, 1)
+        _at_least("at_once", self.at_once, 1)
+        if bool(self.model) == bool(self.server):
+            raise BadPayload("Pairs need either a model's folder or a server that answers, and not both.")
+        if bool(self.server) != bool(self.served_model.strip()):
+            raise BadPayload("A server and the name of the model there belong together: give both or neither.")
+        if self.server is not None and _spelled(self.server) != self.server:
+            raise BadPayload(f"The server's address is {self.server!r}; write it as {_spelled(self.server)}.")
+        if self.captions_from is not None and self.input != "captions":
+            raise BadPayload(f"Captions of a data set serve the input captions, and the input is {self.input}.")
         for magnitude in self.magnitudes:
             _at_least("magnitude", magnitude, 2)
         if not self.kinds or not self.magnitudes:
             raise BadPayload("Pairs need at least one kind and one magnitude, such as drop and 2.")
+
+    @property
+    def answers_at(self) -> Server | None:
+        """The server that answers, if one does."""
+        if self.server is None:
+            return None
+        return Server(self.server, self.served_model, self.frames_as, self.at_once)
 
     @property
     def sampling(self) -> Sampling:
@@ -266,6 +293,17 @@ class SftPayload:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptionsPayload:
+    """Read in captions that came with scanned videos."""
+
+    file: str
+    folder: str | None = None
+    """Where the file's video names begin; its own folder when not given."""
+    name: str | None = None
+    skip_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SleepPayload:
     """A job that only counts, with checkpoints and a grandchild: what the chaos tests kill. Not offered to users."""
 
@@ -294,6 +332,7 @@ Payload = (
     | ImportPayload
     | ExportModelPayload
     | SftPayload
+    | CaptionsPayload
     | SleepPayload
 )
 
@@ -312,6 +351,7 @@ KINDS: dict[str, type[Payload]] = {
     "import": ImportPayload,
     "export_model": ExportModelPayload,
     "sft": SftPayload,
+    "captions": CaptionsPayload,
     "sleep": SleepPayload,
 }
 
@@ -327,6 +367,8 @@ def needs_of(payload: Payload) -> Needs:
     """The slot this payload's job takes."""
     if isinstance(payload, SleepPayload):
         return payload.needs
+    if isinstance(payload, PairPayload) and payload.server:
+        return "cpu"  # the model runs elsewhere
     return "gpu" if kind_of(payload) in _ON_THE_MODEL_SLOT else "cpu"
 
 
@@ -384,6 +426,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}
     return [_plain(part) for part in value] if isinstance(value, tuple | list) else value
+
+
+def _spelled(url: str) -> str:
+    try:
+        return checked_url(url)
+    except ServerRefused as error:
+        raise BadPayload(str(error)) from None
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Literal
 
 import streamlit as st
@@ -11,11 +10,9 @@ import streamlit as st
 from db import pairs, videos
 from db.pair_filters import PairFilter
 from db.pair_lists import Facets, PairLine
-from jobs.payloads import EMBEDDED_TOKENS, PairPayload
-from tempo_core.settings import EMBEDDED_MODEL
-from tempo_core.video_llms import checkpoints
-from ui import pair_bulk, pair_scatter, pair_views, state, tables
-from ui.acting import asked_id, of_address, queue, telling, work
+from db.people import ROLES
+from ui import caption_sets, pair_bulk, pair_make, pair_scatter, pair_views, state, tables
+from ui.acting import asked_id, of_address, telling, work
 from ui.facets import Asked, facets
 from ui.facets import of_address as of_address_filter
 from ui.pair_detail import detail
@@ -23,37 +20,8 @@ from ui.palette import level_word
 from ui.text import escaped
 
 PAGE = 50
-TOKENS = 512
 ORDERS = {"id": "as they were made", "hardest": "hardest first"}
 VIEWS = {"list": "List", "points": "Scatter"}
-KINDS = ("drop", "shuffle", "reverse")
-MAGNITUDES = (2, 4, 8, 16)
-
-
-def _make(n_kept: int, empty: bool) -> None:
-    """Ask a model. The embedded one by default."""
-    with st.expander("Make pairs", icon=":material/add_circle:", expanded=empty), st.form("make", border=False):
-        st.caption(f"Asks a model about {n_kept:,} kept videos: on the clean order, and on each perturbed one.")
-        model = st.text_input("Model folder", str(EMBEDDED_MODEL), help="A local checkpoint with safetensors weights")
-        left, middle, right = st.columns(3)
-        asked = left.radio("Ask on", ("captions", "video"), help="Captions of the clips (the paper's), or the frames")
-        kinds = middle.multiselect("Perturbations", KINDS, KINDS)
-        magnitudes = middle.multiselect("Magnitudes r", MAGNITUDES, MAGNITUDES, help="Large r = strong = easy")
-        limit = right.number_input("At most this many videos (0 = all)", 0, 100_000, 0)
-        seed = right.number_input("Seed", 0, 2**31 - 1, 0)
-        if st.form_submit_button("Make pairs", type="primary", disabled=n_kept == 0):
-            with telling():
-                path = checkpoints.inspect(Path(model.strip()).expanduser()).path
-                payload = PairPayload(
-                    model=str(path),
-                    input="video" if asked == "video" else "captions",
-                    kinds=tuple(kinds),
-                    magnitudes=tuple(magnitudes),
-                    seed=int(seed),
-                    limit_videos=int(limit) or None,
-                    max_new_tokens=EMBEDDED_TOKENS if path == EMBEDDED_MODEL.resolve() else TOKENS,
-                )
-                queue(payload)
 
 
 def _order() -> Literal["id", "hardest"]:
@@ -157,7 +125,9 @@ def main() -> None:
         st.info("No video is kept yet. Add some in the library first.", icon=":material/video_library:")
         st.page_link("pages/library.py", label="Open Library", icon=":material/arrow_forward:")
         return
-    _make(n_kept, empty=n_all == 0)
+    pair_make.section(n_kept, empty=n_all == 0)
+    if state.person().role == ROLES[-1]:
+        caption_sets.section()
     if n_all == 0:
         st.info("No pairs yet. Make some with the form above.", icon=":material/table_rows:")
         return

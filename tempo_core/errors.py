@@ -37,8 +37,26 @@ class OutsideVocabulary(TempoError):
     """The embedded model knows its own small vocabulary only."""
 
 
+class ClipsRefused(TempoError):
+    """A model that cannot be asked about several clips in one question."""
+
+
 class PromptTooLong(TempoError):
     """A prompt and its answer need more tokens than the model has positions."""
+
+
+class ServerRefused(TempoError):
+    """A server that should answer questions: its address, the key, the model's name or its form of reply is wrong."""
+
+
+class QuestionRefused(TempoError):
+    """A server takes this one question or its answer not; others may go well."""
+
+
+class ServerAway(TempoError):
+    """A server could not be reached, or was too busy, for longer than we wait; what it said before is kept."""
+
+    error_class = "server_away"
 
 
 class ModelRefused(TempoError):

@@ -15,14 +15,22 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tempo_core.errors import FrameTimesChanged, MediaError, OutsideVocabulary, PromptTooLong, TempoError
+from tempo_core.errors import (
+    ClipsRefused,
+    FrameTimesChanged,
+    MediaError,
+    OutsideVocabulary,
+    PromptTooLong,
+    QuestionRefused,
+    TempoError,
+)
 from tempo_core.prompts import PROMPT_SETS, PromptSet
 from tempo_core.types import Answer, Frames, PerturbationPlan, Progress, Question, Report, Sampling
 
 Pictures = Callable[[int, tuple[int, ...]], NDArray[np.uint8]]
 """(video_id, frame numbers) -> RGB pictures (T, H, W, 3)."""
 
-ONE_VIDEO_ONLY = (MediaError, FrameTimesChanged, OutsideVocabulary, PromptTooLong)
+ONE_VIDEO_ONLY = (MediaError, FrameTimesChanged, OutsideVocabulary, PromptTooLong, ClipsRefused, QuestionRefused)
 """Errors that stop one video and not the job."""
 
 
@@ -169,13 +177,13 @@ class _Asking:
 
 
 def _videos_per_batch(llm: Asked, sampling: Sampling) -> int:
-    # A video gives about a dozen lists of captions, small; as "video" input each holds all of its pictures.
+    # A video gives about a dozen lists of captions, small; with the other inputs each holds all of its pictures.
     return max(8, llm.batch_size // 4) if sampling.input == "captions" else max(2, llm.batch_size // 8)
 
 
 def _ask_batch(asking: _Asking, jobs: Sequence[PairingJob]) -> Drafts:
     try:
-        return _from_captions(asking, jobs) if asking.sampling.input == "captions" else _from_video(asking, jobs)
+        return _from_captions(asking, jobs) if asking.sampling.input == "captions" else _from_pictures(asking, jobs)
     except ONE_VIDEO_ONLY as error:
         if len(jobs) == 1:
             return Drafts(failures=(Failure(jobs[0].video_id, jobs[0].timeline_id, error),))
@@ -204,12 +212,15 @@ def _from_captions(asking: _Asking, jobs: Sequence[PairingJob]) -> Drafts:
     return replace(_respond(asking, jobs, question), captions=tuple(draft for _, draft in new))
 
 
-def _from_video(asking: _Asking, jobs: Sequence[PairingJob]) -> Drafts:
+def _from_pictures(asking: _Asking, jobs: Sequence[PairingJob]) -> Drafts:
     shown = [[asking.pictures(job.video_id, numbers) for numbers in job.clip_pictures] for job in jobs]
 
     def question(i: int, order: Sequence[int]) -> Question:
         # Both sides of a pair are asked with the same words.
         text = asking.prompts.phrasing(seed_of(asking.user_seed, jobs[i].video_key, "question"))
+        if asking.sampling.input == "clips":
+            clips = tuple(_frames(asking, jobs[i], shown[i], [clip]) for clip in order)
+            return Question(asking.prompts.from_clips(text), clips=clips)
         return Question(text, _frames(asking, jobs[i], shown[i], order))
 
     return _respond(asking, jobs, question)

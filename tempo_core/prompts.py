@@ -27,6 +27,8 @@ class PromptSet:
     """Asks for the caption of one clip, seen alone."""
     caption_next: Callable[[str], str]
     """Asks for a clip's caption given the caption of the clip before it in the timeline."""
+    from_clips: Callable[[str], str]
+    """Asks the same about several short videos instead of one, in one of the phrasings."""
     from_captions: Callable[[Sequence[str]], str]
     """Asks, without pictures, for one description from clip captions listed in plan order."""
     differential: bool = True
@@ -45,6 +47,13 @@ def _general_next(previous: str) -> str:
     return (
         f'This clip follows another clip of the same video, which was described so: "{_one_line(previous)}"\n'
         "Describe this clip. Say above all what is new or has changed; do not repeat what has stayed the same."
+    )
+
+
+def _general_clips(phrasing: str) -> str:
+    return (
+        "These short videos are the clips of one video, in the order in which they are shown. Take them for the whole "
+        f"video and mention neither clips nor numbers. {phrasing}"
     )
 
 
@@ -85,6 +94,7 @@ PROMPT_SETS: dict[str, PromptSet] = {
         ),
         caption_first="Describe this short clip: who or what can be seen, where, and what happens.",
         caption_next=_general_next,
+        from_clips=_general_clips,
         from_captions=_general_list,
     ),
     "embedded": PromptSet(
@@ -92,6 +102,7 @@ PROMPT_SETS: dict[str, PromptSet] = {
         describe=vocabulary.DESCRIBE,
         caption_first=vocabulary.DESCRIBE[0],
         caption_next=lambda previous: vocabulary.DESCRIBE[0],
+        from_clips=lambda phrasing: phrasing,
         from_captions=_embedded_list,
         differential=False,
     ),

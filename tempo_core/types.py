@@ -15,10 +15,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-KINDS_OF_INPUT = ("captions", "video")
-"""What the model is asked on: a list of clip captions, or the frames themselves."""
+KINDS_OF_INPUT = ("captions", "clips", "video")
+"""What the model is asked on: a list of clip captions, each clip as a video of its own, or all frames as one video."""
 
-Input = Literal["captions", "video"]
+Input = Literal["captions", "clips", "video"]
 Law = Literal["tempo", "authors"]
 """How plans are drawn: ours, or the published law for comparison."""
 
@@ -109,10 +109,22 @@ class Frames:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: text, and the pictures it is about (`None`: text only, as when captions are given)."""
+    """What is asked: text, and the video it is about (`None`: text only, as when captions are given).
+
+    `clips` are several videos instead of one; all videos come before the text, in this order.
+    """
 
     text: str
     frames: Frames | None = None
+    clips: tuple[Frames, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.frames is not None and self.clips:
+            raise ValueError("a question is about one video or about clips, not both")
+
+    @property
+    def videos(self) -> tuple[Frames, ...]:
+        return self.clips if self.frames is None else (self.frames,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ WORDS = {
     "import": "importing pairs",
     "export_model": "exporting a model",
     "sft": "importing conversations",
+    "captions": "reading in captions",
 }
 
 

@@ -35,6 +35,8 @@ def detail(pair_id: int) -> None:
         st.caption(escaped(f"{card.video_name}: {card.kind}{r}, {card.status}{level}, asked on {card.input}"))
         if origin is not None:
             st.caption(f"Imported from {escaped(origin.name)}, line {origin.line:,} ({escaped(origin.format)})")
+        else:
+            st.caption(escaped(_answered(card), longest=400))
         if card.plan is not None and card.timeline_id is not None:
             clip_strip(card.timeline_id, card.timeline, f"order{card.id}", card.plan.order)
         _texts(card)
@@ -44,6 +46,16 @@ def detail(pair_id: int) -> None:
             hide_index=True, key=f"checks_{card.id}",
         )  # fmt: skip
         _past(history, said)
+
+
+def _answered(card: PairCard) -> str:
+    """Which model said both texts, and where it was asked if not in this process."""
+    made = card.from_clean
+    sent = {"video": "frames sent as videos", "images": "frames sent as single pictures"}
+    where = [f"at {made.sampling['server']}"] if "server" in made.sampling else []
+    where += [sent[how] for how in [made.sampling.get("frames_as")] if how in sent]
+    where += ["captions from a data set"] if "captions" in made.sampling else []
+    return ", ".join([f"Answered by {made.model}", *where])
 
 
 def _texts(card: PairCard) -> None:

@@ -34,6 +34,7 @@ TASKS: dict[str, str] = {
     "import": "jobs.tasks.import_pairs",
     "export_model": "jobs.tasks.export_model",
     "sft": "jobs.tasks.sft",
+    "captions": "jobs.tasks.captions",
     "sleep": "jobs.tasks.sleep",
 }
 

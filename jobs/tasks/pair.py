@@ -5,14 +5,12 @@ Written video by video; a resumed or repeated job asks only for what is not stor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from db import models, pairs, plans, prompts, responses, samplings, settings, timelines
+from db import caption_sets, pairs, plans, prompts, responses, settings, timelines
 from db.plans import PlanDraft
 from db.responses import CaptionRecipe, Recipe
 from db.session import Database
@@ -20,16 +18,16 @@ from db.timelines import KeptVideo
 from jobs.child import Report
 from jobs.payloads import PairPayload
 from jobs.tasks import JobRef
+from jobs.tasks.answering import Answering, answering
 from jobs.tasks.shown import ShownVideos
-from tempo_core import filters, pairing, perturbation, video_llms
+from tempo_core import filters, pairing, perturbation
 from tempo_core.errors import OutsideVocabulary, TooFew
 from tempo_core.pairing import Drafts, PairingJob
 from tempo_core.prompts import PROMPT_SETS, VERSION
-from tempo_core.types import Answer, Difficulty, JsonDict, PerturbationPlan, Sampling
+from tempo_core.types import Answer, Difficulty, JsonDict, PerturbationPlan
 from tempo_core.worlds import vocabulary
 
-if TYPE_CHECKING:
-    from tempo_core.video_llms.base import VideoLLM
+CaptionsOfTimelines = Mapping[int, Mapping[int, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +53,20 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     payload = job.payload
     if not isinstance(payload, PairPayload):
         raise ValueError(f"pair was given {type(payload).__name__}")
-    kept = _kept(database, payload)
+    kept, given = _kept(database, payload)
     with database.reading() as session:
         phrasings = settings.checked_phrasings(payload.phrasings) or settings.phrasings(session)
-    llm = video_llms.load(Path(payload.model), positions=payload.positions)
+    answers = answering(payload, job.folder)
+    llm, sampling = answers.llm, answers.sampling
     if llm.prompt_set == "embedded":
         _refuse_unknown_words(phrasings)
-    sampling = replace(payload.sampling, positions=llm.positions)
     with database.session() as session:
-        asking = _asking(session, llm, sampling, payload, job, phrasings)
+        asking = _asking(session, answers, payload, job, phrasings)
     work: list[PairingJob] = []
     for video in kept.values():
         # One video a transaction: planning a large library would lock everybody else out for minutes.
         with database.session() as session:
-            work.extend(_missing(session, video, asking, payload))
+            work.extend(_missing(session, video, asking, payload, given.get(video.timeline.id)))
     work = work[: payload.limit_videos]
     counts = {"videos": len(work), "pairs": 0, "pending": 0, "filtered": 0}
     failed: dict[str, str] = {}
@@ -82,18 +80,40 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
             failed[kept[failure.video_id].video.path.name] = str(failure.error)
             print(f"no pairs of {kept[failure.video_id].video.path.name}: {failure.error}", flush=True)
         print(f"{counts['pairs']} pairs, {counts['filtered']} of them refused by a filter", flush=True)
+    answers.stored()
     return {**counts, "failed": failed}
 
 
-def _kept(database: Database, payload: PairPayload) -> dict[int, KeptVideo]:
+def _kept(database: Database, payload: PairPayload) -> tuple[dict[int, KeptVideo], CaptionsOfTimelines]:
+    """The videos to ask about, and their captions where those come from a data set."""
     with database.reading() as session:
         kept = {v.video_id: v for v in timelines.kept(session, payload.video_ids or None)}
+        if kept and payload.captions_from is not None:
+            return _captioned(session, kept, payload.captions_from)
     if not kept:
         raise TooFew(
             "No video is rich enough in events to make pairs of. Scan a folder first, or loosen the rule that left "
             "most videos out (the library page shows which)."
         )
-    return kept
+    return kept, {}
+
+
+def _captioned(
+    session: Session, kept: dict[int, KeptVideo], set_id: int
+) -> tuple[dict[int, KeptVideo], CaptionsOfTimelines]:
+    """The videos of which the set captions every clip: a list with gaps would tell another video."""
+    name = caption_sets.get(session, set_id).name
+    given = caption_sets.of_timelines(session, set_id, [video.timeline.id for video in kept.values()])
+    whole = {i: v for i, v in kept.items() if len(given.get(v.timeline.id, {})) == v.timeline.n_clips}
+    n_partly = sum(v.timeline.id in given for v in kept.values()) - len(whole)
+    told = f"{name} captions every clip of {len(whole)} of {len(kept)} kept videos, and some clips of {n_partly} more."
+    print(told, flush=True)
+    if not whole:
+        raise TooFew(
+            f"{told} Import captions whose segments cover the clips (python -m jobs captions FILE), or have the model "
+            "caption them."
+        )
+    return whole, given
 
 
 def _refuse_unknown_words(phrasings: Sequence[str]) -> None:
@@ -108,26 +128,30 @@ def _refuse_unknown_words(phrasings: Sequence[str]) -> None:
 
 
 def _asking(
-    session: Session, llm: VideoLLM, sampling: Sampling, payload: PairPayload, job: JobRef, phrasings: Sequence[str]
+    session: Session, answers: Answering, payload: PairPayload, job: JobRef, phrasings: Sequence[str]
 ) -> _Asking:
-    checkpoint, words = llm.checkpoint, PROMPT_SETS[llm.prompt_set].asking(phrasings)
+    words, asked_on = PROMPT_SETS[answers.llm.prompt_set].asking(phrasings), answers.sampling.input
     # A list of captions is replayed from the stored captions and the plan; the prompt's row holds its wording only.
     listed = words.from_captions(["{captions in plan order}"])
-    asked = listed if sampling.input == "captions" else "\n".join(words.describe)
+    of_clips = [words.from_clips(phrasing) for phrasing in words.describe]
+    asked = {"captions": listed, "clips": "\n".join(of_clips), "video": "\n".join(words.describe)}[asked_on]
     name = f"{words.name}-{VERSION}"
-    of_video = "own/video" if phrasings and sampling.input == "video" else f"{name}/{sampling.input}"
+    of_whole = f"own/{asked_on}" if phrasings and asked_on != "captions" else f"{name}/{asked_on}"
+    given = None if payload.captions_from is None else caption_sets.get(session, payload.captions_from).sha256
     return _Asking(
-        model_id=models.register(session, checkpoint.path, checkpoint.family, checkpoint.files_sha256, llm.name),
-        sampling_id=samplings.id_of(session, sampling),
-        clean_prompt_id=prompts.id_of(session, asked, of_video),
+        model_id=answers.model_id(session),
+        sampling_id=answers.sampling_id(session, given),
+        clean_prompt_id=prompts.id_of(session, asked, of_whole),
         caption_prompt_id=prompts.id_of(session, words.caption_first, f"{name}/caption"),
         seed=payload.seed,
         job_id=job.id,
     )
 
 
-def _missing(session: Session, video: KeptVideo, asking: _Asking, payload: PairPayload) -> Iterator[PairingJob]:
-    """What is to be asked about a video that lacks a pair, with what is already stored of it."""
+def _missing(
+    session: Session, video: KeptVideo, asking: _Asking, payload: PairPayload, given: Mapping[int, str] | None
+) -> Iterator[PairingJob]:
+    """What is to be asked about a video that lacks a pair, with what is already stored of it or `given` by clip."""
     timeline, drawn = video.timeline, _plans(video, payload)
     plan_ids = plans.record_many(session, video.video_id, timeline.id, [_plan_draft(video, plan) for plan in drawn])
     planned = list(zip(plan_ids, drawn, strict=True))
@@ -150,7 +174,7 @@ def _missing(session: Session, video: KeptVideo, asking: _Asking, payload: PairP
         clip_pictures=tuple(clip.key_frames for clip in timeline.timeline),
         clip_durations_s=_durations(video),
         plans=lacking,
-        captions={clip: answer.text for clip, answer in captions.items()},
+        captions=given or {clip: answer.text for clip, answer in captions.items()},
         clean=clean[1] if clean else None,
         answered={p: answer for p, (_, answer) in answered.items() if p is not None},
     )

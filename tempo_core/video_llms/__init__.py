@@ -1,4 +1,5 @@
-"""Video LLMs by family. `load` finds the family of a folder, checks that it is safe, and loads it.
+"""Video LLMs by family. `load` finds the family of a folder, checks that it is safe, and loads it; `connect` asks a
+server instead.
 
 A new family is one file and one line in `families.FAMILIES`. No torch is imported until `load` is called.
 """
@@ -13,9 +14,11 @@ from tempo_core.video_llms import checkpoints
 from tempo_core.video_llms.families import FAMILIES
 
 if TYPE_CHECKING:
+    from tempo_core.servers import Server
     from tempo_core.video_llms.base import VideoLLM
+    from tempo_core.video_llms.served import ServedVideoLLM
 
-__all__ = ["FAMILIES", "load"]
+__all__ = ["FAMILIES", "connect", "load"]
 
 
 def load(
@@ -41,3 +44,19 @@ def load(
     video_llm = importlib.import_module(FAMILIES[checkpoint.family]).VIDEO_LLM
     loaded: VideoLLM = video_llm.load(checkpoint, device=device, dtype=dtype, positions=positions, attention=attention)
     return loaded
+
+
+def connect(server: Server, log: Path | None = None) -> ServedVideoLLM:
+    """The model behind a server; nothing is sent before it is asked.
+
+    Args:
+        log: Where its answers are written as they come, and read from before it is asked.
+
+    Raises:
+        ServerRefused: The address or the key in the environment cannot be used.
+    """
+    served = importlib.import_module("tempo_core.video_llms.served")
+    line = importlib.import_module("tempo_core.video_llms.server_line").Line(server.url)
+    answers = importlib.import_module("tempo_core.video_llms.answer_log").AnswerLog(log)
+    connected: ServedVideoLLM = served.ServedVideoLLM(server, line, answers)
+    return connected

@@ -222,14 +222,13 @@ class HFVideoLLM(Family):
         batch: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
         if self.forward_types:
             batch["mm_token_type_ids"] = types
-        return {**batch, **self.video_inputs([e.tensors for e in encoded if e.tensors])}
+        return {**batch, **self.video_inputs([video for e in encoded for video in e.videos])}
 
     def _batches(self, questions: Sequence[Question], extra: Sequence[int] | None = None) -> Iterator[list[int]]:
         """Indices in groups of similar length: little padding, and answers that end at about the same step."""
 
         def size(i: int) -> tuple[int, int]:
-            frames = questions[i].frames
-            n_pictures = 0 if frames is None else len(frames.numbers)
+            n_pictures = sum(len(frames.numbers) for frames in questions[i].videos)
             return n_pictures, len(questions[i].text) + (extra[i] if extra else 0)
 
         order = sorted(range(len(questions)), key=size)

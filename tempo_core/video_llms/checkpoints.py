@@ -15,8 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tempo_core.errors import ModelRefused
-from tempo_core.video_llms.families import FAMILIES
+from tempo_core.errors import ClipsRefused, ModelRefused
+from tempo_core.types import Input
+from tempo_core.video_llms.families import FAMILIES, ONE_VIDEO_A_QUESTION
 
 FAMILY_KEY = "tempo_family"
 """Key in config.json of checkpoints that we make ourselves, and it wins over `model_type`; transformers keeps it when
@@ -61,6 +62,19 @@ def inspect(path: Path | str) -> Checkpoint:
         n_bytes=sum(file.stat().st_size for file in weights),
         model_type=model_type,
     )
+
+
+def check_input(checkpoint: Checkpoint, asked_on: Input) -> None:
+    """Refuse an input that this model's family has not learned to read.
+
+    Raises:
+        ClipsRefused: Clips, and the family reads one video a question.
+    """
+    if asked_on == "clips" and checkpoint.family in ONE_VIDEO_A_QUESTION:
+        raise ClipsRefused(
+            f"{checkpoint.name} reads one video a question and was to be asked on clips. Ask it on captions or on the "
+            "video, or ask another model."
+        )
 
 
 def fingerprint(path: Path | str) -> str:

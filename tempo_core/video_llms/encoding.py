@@ -29,12 +29,18 @@ class Encoded:
     input_ids: Tensor
     mm_token_type_ids: Tensor
     tensors: dict[str, Tensor]
-    """Pixels and grids by the names that the family's forward gives them; empty without a video."""
+    """Pixels and grids of the first video by the names that the family's forward gives them; empty without a video."""
     n_video_tokens: int
+    more: tuple[dict[str, Tensor], ...] = ()
+    """The same of every further video, where the question was about several clips."""
+
+    @property
+    def videos(self) -> tuple[dict[str, Tensor], ...]:
+        return (self.tensors, *self.more) if self.tensors else ()
 
 
 def conversation(question: Question) -> list[dict[str, Any]]:
-    content: list[dict[str, str]] = [] if question.frames is None else [{"type": "video"}]
+    content: list[dict[str, str]] = [{"type": "video"} for _ in question.videos]
     return [{"role": "user", "content": [*content, {"type": "text", "text": question.text}]}]
 
 

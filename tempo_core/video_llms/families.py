@@ -10,3 +10,6 @@ FAMILIES = {
     "internvl": "tempo_core.video_llms.internvl",
 }
 """A family's name is the `model_type` of its config.json; each module names its class `VIDEO_LLM`."""
+
+ONE_VIDEO_A_QUESTION = ("tiny",)
+"""Families that cannot be asked on clips: the embedded model has only ever seen one video before a question."""

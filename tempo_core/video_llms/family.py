@@ -7,6 +7,7 @@ one place (`features`, `video_inputs`); a family gives names and four small func
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, islice
 from typing import Any, ClassVar
 
 import numpy as np
@@ -107,7 +108,8 @@ class Family:
         """One prompt as ids, ready for an answer to be appended.
 
         Raises:
-            VideoLost: A question with pictures whose ids hold no video, or not as many tokens as the pictures give.
+            VideoLost: A question with pictures whose ids hold no video, or not as many tokens as the pictures give;
+                with clips, not as many runs of video tokens as clips.
         """
         return self.encode_many([question])[0]
 
@@ -115,15 +117,15 @@ class Family:
         """As `encode`, for many: the processor is called once."""
         for question in questions:
             self.check_text(question.text)
-        videos = [question.frames for question in questions if question.frames is not None]
+        videos = [frames for question in questions for frames in question.videos]
         prompts = self.processor.apply_chat_template(
             [conversation(question) for question in questions], tokenize=False, add_generation_prompt=True
         )
         for question, prompt in zip(questions, prompts, strict=True):
-            if prompt.count(self.processor.video_token) != (question.frames is not None):
+            if prompt.count(self.processor.video_token) != len(question.videos):
                 raise VideoLost(
                     f"The chat template of {self.name} gives {prompt.count(self.processor.video_token)} places for a "
-                    f"video, the question needs {int(question.frames is not None)}. Use the model's own template."
+                    f"video, the question needs {len(question.videos)}. Use the model's own template."
                 )
         pictures: dict[str, Any] = {}
         if videos:
@@ -131,25 +133,32 @@ class Family:
             pictures["video_metadata"] = [metadata(video) for video in videos]
             pictures.update(self.video_options)
         batch = self.processor(text=list(prompts), **pictures)
-        tensors = iter(self._tensors_by_video(batch) if videos else ())
+        tensors = iter(self._tensors_by_video(batch, [len(video.pixels) for video in videos]) if videos else ())
         return [
-            self._encoded(ids, next(tensors) if question.frames is not None else {})
+            self._encoded(ids, tuple(islice(tensors, len(question.videos))))
             for question, ids in zip(questions, batch["input_ids"], strict=True)
         ]
 
-    def _encoded(self, ids: Sequence[int], tensors: dict[str, Tensor]) -> Encoded:
+    def _encoded(self, ids: Sequence[int], videos: Sequence[dict[str, Tensor]]) -> Encoded:
         input_ids = torch.as_tensor(ids, dtype=torch.long)
         types = (input_ids == self.video_token_id).long() * VIDEO_TYPE
-        n_video_tokens = int((types == VIDEO_TYPE).sum())
-        expected = self._n_features(tensors) if tensors else 0
-        if tensors and not expected:
+        places = (types == VIDEO_TYPE).nonzero().flatten().tolist()
+        expected = [self._n_features(tensors) for tensors in videos]
+        if 0 in expected:
             raise VideoLost("The pictures give no video token. Ask with one picture or more.")
-        if n_video_tokens != expected:
+        if len(places) != sum(expected):
             raise VideoLost(
-                f"The prompt holds {n_video_tokens} video tokens and the pictures give {expected}. "
+                f"The prompt holds {len(places)} video tokens and the pictures give {sum(expected)}. "
                 "The processor and the weights of this model do not belong together: use the model's own processor."
             )
-        return Encoded(input_ids, types, tensors, n_video_tokens)
+        # Between two clips must stand something else, or the model is shown one video where it was asked about two.
+        borders = list(accumulate(expected))[:-1]
+        if any(places[border] == places[border - 1] + 1 for border in borders):
+            raise VideoLost(
+                f"The {len(expected)} clips of a question run into each other in the prompt of {self.name}. "
+                "Use the model's own chat template, or ask on the whole video instead."
+            )
+        return Encoded(input_ids, types, videos[0] if videos else {}, len(places), tuple(videos[1:]))
 
     def encode_answer(self, text: str) -> list[int]:
         """An answer's ids as generation emits them: tokenised apart from the prompt, and with the end token."""
@@ -184,6 +193,8 @@ class Family:
         """
         if not encoded.tensors:
             raise VideoLost("A prompt without a video has no features. Ask with one picture or more.")
+        if encoded.more:
+            raise ValueError("features are of one video; training shows the whole video, never clips")
         return self._see({key: tensor.to(self.device) for key, tensor in encoded.tensors.items()})
 
     def video_inputs(self, videos: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
@@ -203,8 +214,12 @@ class Family:
     def _pixels(self, videos: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
         return {self.pixel_key: torch.cat([video[self.pixel_key] for video in videos])}
 
-    def _tensors_by_video(self, batch: Any) -> Iterator[dict[str, Tensor]]:
-        """What the processor made of each video: pixels and grids by the names that forward gives them."""
+    def _tensors_by_video(self, batch: Any, n_pictures: Sequence[int]) -> Iterator[dict[str, Tensor]]:
+        """What the processor made of each video: pixels and grids by the names that forward gives them.
+
+        Args:
+            n_pictures: Of each video, in the order of the batch.
+        """
         raise NotImplementedError
 
     def _n_features(self, tensors: dict[str, Tensor]) -> int:

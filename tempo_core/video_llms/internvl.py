@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from tempo_core.errors import ClipsRefused
 from tempo_core.types import Question
 from tempo_core.video_llms.base import HFVideoLLM
 from tempo_core.video_llms.encoding import Encoded
@@ -31,11 +32,23 @@ class InternVL(HFVideoLLM):
     video_options: ClassVar[dict[str, Any]] = {"do_sample_frames": False, "return_tensors": "pt"}
 
     def encode_many(self, questions: Sequence[Question]) -> list[Encoded]:
-        """As in the base class, one by one: the processor takes videos of equal length only."""
+        """As in the base class, one by one: the processor takes videos of equal length only.
+
+        Raises:
+            ClipsRefused: Clips with different numbers of pictures in one question.
+        """
+        for question in questions:
+            lengths = sorted({len(clip.pixels) for clip in question.clips})
+            if len(lengths) > 1:
+                raise ClipsRefused(
+                    f"InternVL takes clips of equally many pictures only, these have {lengths[0]} to {lengths[-1]}. "
+                    "Ask it about this video on captions or on the video instead."
+                )
         return [encoded for question in questions for encoded in HFVideoLLM.encode_many(self, [question])]
 
-    def _tensors_by_video(self, batch: Any) -> Iterator[dict[str, Tensor]]:
-        yield {self.pixel_key: batch[self.pixel_key]}
+    def _tensors_by_video(self, batch: Any, n_pictures: Sequence[int]) -> Iterator[dict[str, Tensor]]:
+        for pixels in torch.split(batch[self.pixel_key], list(n_pictures)):
+            yield {self.pixel_key: pixels}
 
     def _n_features(self, tensors: dict[str, Tensor]) -> int:
         config = self.bare_model.config

@@ -26,7 +26,7 @@ class LlavaOnevision(HFVideoLLM):
     long_side = 768
     tower_names = ("model.vision_tower", "model.multi_modal_projector", "model.image_newline")
 
-    def _tensors_by_video(self, batch: Any) -> Iterator[dict[str, Tensor]]:
+    def _tensors_by_video(self, batch: Any, n_pictures: Sequence[int]) -> Iterator[dict[str, Tensor]]:
         for pixels in batch[self.pixel_key]:
             yield {self.pixel_key: torch.as_tensor(pixels)[None]}
 

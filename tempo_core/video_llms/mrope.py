@@ -41,11 +41,11 @@ class MRopeVideoLLM(HFVideoLLM):
         if not encoded.tensors:
             return super().positions_of(encoded)
         ids, types = encoded.input_ids[None], encoded.mm_token_type_ids[None]
-        grids = {key: encoded.tensors[key] for key in self.grid_keys}
+        grids = {key: torch.cat([video[key] for video in encoded.videos]) for key in self.grid_keys}
         positions: Tensor = self.core.get_rope_index(ids, types, attention_mask=torch.ones_like(ids), **grids)[0][:, 0]
         return positions
 
-    def _tensors_by_video(self, batch: Any) -> Iterator[dict[str, Tensor]]:
+    def _tensors_by_video(self, batch: Any, n_pictures: Sequence[int]) -> Iterator[dict[str, Tensor]]:
         grids = {key: torch.as_tensor(batch[key]) for key in self.grid_keys}
         grids = {key: grid.float() if grid.is_floating_point() else grid for key, grid in grids.items()}
         n_patches = grids["video_grid_thw"].prod(dim=1).tolist()

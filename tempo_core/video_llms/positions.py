@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 POSITIONS = ("hf", "max_plus_one")
 
@@ -21,7 +22,7 @@ RopeIndex = Callable[..., tuple[Tensor, Tensor]]
 def max_plus_one(installed: RopeIndex) -> RopeIndex:
     """Wrap a model's `get_rope_index` so that text after a video starts after its largest position.
 
-    For one video per row, with or without padding on either side; rows without video stay as they are.
+    For any number of videos per row, with or without padding on either side; rows without video stay as they are.
     """
 
     def get_rope_index(
@@ -42,10 +43,19 @@ def max_plus_one(installed: RopeIndex) -> RopeIndex:
 
 
 def _shifted(positions: Tensor, video: Tensor, real: Tensor) -> Tensor:
-    """`positions` (3, B, L) with everything after the video moved behind its largest position."""
-    column = torch.arange(video.shape[1], device=video.device).expand_as(video)
-    last = column.masked_fill(~video, -1).amax(dim=1, keepdim=True)
-    after = (column > last) & real & video.any(dim=1, keepdim=True)
-    largest = positions.amax(dim=0).masked_fill(~video, -1).amax(dim=1, keepdim=True)
-    first = positions[0].gather(1, (last + 1).clamp(max=video.shape[1] - 1))
-    return positions + torch.where(after, largest + 1 - first, 0)
+    """`positions` (3, B, L) with everything after each video moved behind the video's largest position."""
+    positions = positions.clone()
+    for row in range(len(video)):
+        # From the first video on, since each moves the ones after it too.
+        for start, end in _runs(video[row]):
+            if end < video.shape[1] and real[row, end]:
+                largest = positions[:, row, start:end].max()
+                positions[:, row, end:] += torch.where(real[row, end:], largest + 1 - positions[0, row, end], 0)
+    return positions
+
+
+def _runs(video: Tensor) -> list[tuple[int, int]]:
+    """Where unbroken runs of video tokens begin and end in one row (L,)."""
+    edges = torch.diff(functional.pad(video.int(), (1, 1)))
+    starts, ends = (edges == 1).nonzero().flatten().tolist(), (edges == -1).nonzero().flatten().tolist()
+    return list(zip(starts, ends, strict=True))

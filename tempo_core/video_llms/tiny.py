@@ -13,6 +13,7 @@ import numpy as np
 
 from tempo_core.errors import OutsideVocabulary, TooFew
 from tempo_core.types import Frames, Question
+from tempo_core.video_llms import checkpoints
 from tempo_core.video_llms.encoding import Encoded
 from tempo_core.video_llms.qwen_vl import QwenVL
 from tempo_core.worlds import vocabulary
@@ -37,10 +38,13 @@ class TinyVLM(QwenVL):
         """As in the base class, with the limits of what these weights have learned.
 
         Raises:
+            ClipsRefused: Several videos in one question.
             TooFew: No pictures at all, or a clip with only one.
             OutsideVocabulary: More clips than it can count.
         """
         for question in questions:
+            if question.clips:
+                checkpoints.check_input(self.checkpoint, "clips")
             if question.frames is not None:
                 _check_pictures(question.frames)
         return super().encode_many(questions)

@@ -115,6 +115,21 @@ def test_with_video_input_the_pictures_stand_in_plan_order_and_both_sides_hear_t
         np.testing.assert_array_equal(question.frames.pixels, pictures(1, numbers))
 
 
+def test_with_clips_input_each_clip_is_a_video_of_its_own_in_plan_order(llm, asked):
+    one = job(1)
+    (drafts,) = run(llm, [one], replace(SAMPLING, input="clips"))
+    assert drafts.captions == ()
+    (questions,) = asked
+    assert {question.text for question in questions} <= {GENERAL.from_clips(text) for text in GENERAL.describe}
+    assert len({question.text for question in questions}) == 1
+    for order, question in zip([tuple(range(4)), *(p.order for _, p in one.plans)], questions, strict=True):
+        assert question.frames is None
+        assert [clip.numbers for clip in question.clips] == [one.clip_pictures[clip] for clip in order]
+        for clip, frames_of_clip in zip(order, question.clips, strict=True):
+            np.testing.assert_array_equal(frames_of_clip.pixels, pictures(1, one.clip_pictures[clip]))
+            assert frames_of_clip.duration_s == pytest.approx(one.clip_durations_s[clip])
+
+
 def test_the_training_prompt_is_one_of_six_and_varies(llm):
     jobs = [job(i, plan_ids=(1, 2, 3)) for i in range(8)]
     known = [replace(j, captions={c: "a red square" for c in range(4)}) for j in jobs]
@@ -124,18 +139,19 @@ def test_the_training_prompt_is_one_of_six_and_varies(llm):
     assert len(prompts) > 3
 
 
-@pytest.mark.parametrize("kind_of_input", ["captions", "video"])
+@pytest.mark.parametrize("kind_of_input", ["captions", "clips", "video"])
 def test_prompts_of_ones_own_are_asked_and_kept_with_each_pair(llm, asked, kind_of_input):
     own = ("Say what happens, in order.", "Tell the video.")
     known = replace(job(1), captions={c: "a red square" for c in range(4)})
     sampling = replace(SAMPLING, input=kind_of_input, max_new_tokens=1)
     _, _, pairs = everything(run(llm, [known], sampling, phrasings=own))
     assert {prompt for prompt, _, _ in pairs.values()} <= set(own)
-    if kind_of_input == "video":
-        assert {question.text for call in asked for question in call} <= set(own)
+    said = {"video": set(own), "clips": {GENERAL.from_clips(text) for text in own}}
+    if kind_of_input in said:
+        assert {question.text for call in asked for question in call} <= said[kind_of_input]
 
 
-@pytest.mark.parametrize("kind_of_input", ["captions", "video"])
+@pytest.mark.parametrize("kind_of_input", ["captions", "clips", "video"])
 def test_the_size_of_the_batches_changes_nothing(llm, kind_of_input):
     jobs, sampling = [job(i, n_clips=3 + i) for i in range(1, 4)], replace(SAMPLING, input=kind_of_input)
     assert everything(run(llm, jobs, sampling)) == everything(run(llm, jobs, sampling, videos_per_batch=1))

@@ -29,6 +29,7 @@ MADE = [
     payloads.ImportPayload("/pairs.jsonl", format="trl", skip_missing=True),
     payloads.ExportModelPayload(run_id=1, form="merged", max_shard_size="500MB"),
     payloads.SftPayload(file="/talks.jsonl", folder="/films", skip_missing=True),
+    payloads.CaptionsPayload(file="/segments.csv", folder="/films", skip_missing=True),
     payloads.SleepPayload(fail_at=3),
 ]
 
@@ -55,6 +56,11 @@ def test_a_payload_survives_the_database(payload):
         ("pair", {"model": "m", "magnitudes": [2, 1]}, "at least 2"),
         ("pair", {"model": "m", "kinds": "drop"}, "kinds"),
         ("pair", {"model": "m", "kinds": []}, "at least one kind"),
+        ("pair", {}, "either a model's folder or a server"),
+        ("pair", {"model": "m", "server": "http://h/v1", "served_model": "q"}, "and not both"),
+        ("pair", {"server": "http://h/v1"}, "belong together"),
+        ("pair", {"server": "http://me:secret@h/v1", "served_model": "q"}, "so it holds no user"),
+        ("pair", {"model": "m", "input": "video", "captions_from": 3}, "serve the input captions"),
         ("evaluate", {}, "either a run or a model folder"),
         ("evaluate", {"run_id": 1, "model": "m"}, "not both"),
         ("ask", {"checkpoints": ["../../etc"]}, "name them like base-1"),

@@ -9,11 +9,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from benchmarks import many_pairs
-from db import pairs, people, reviews, saved_views
+from db import caption_sets, jobs, pairs, people, reviews, saved_views, timelines
 from db.pair_filters import PairFilter
 from db.reviews import ReviewItem
 from db.session import Database
 from tempo_core.settings import Home
+from tests.answering import MODEL, answering
 from ui import state
 
 ROOT = Path(__file__).parent.parent.parent
@@ -58,6 +59,10 @@ def said(app: AppTest) -> str:
 
 def press(app: AppTest, key: str) -> AppTest:
     return sound(app.button(key=key).click().run())
+
+
+def submit(app: AppTest) -> AppTest:
+    return sound(next(b for b in app.button if b.label == "Make pairs").click().run())
 
 
 def query(app: AppTest) -> dict[str, str]:
@@ -170,3 +175,66 @@ def test_a_pair_shows_its_sentences_its_checks_and_its_reviews(studio):
 def test_the_scatter_says_how_many_points_it_draws(studio):
     app = opened(show="points", kinds="drop")
     assert f"{count(studio, kinds=('drop',)):,} pairs. Draw a box or a lasso" in said(app)
+
+
+# ---- who answers -----------------------------------------------------------------------------------------------------
+def test_a_server_is_checked_before_anything_is_queued_and_then_queued_without_the_key(studio, monkeypatch):
+    monkeypatch.setenv("TEMPO_SERVER_KEY", "sk-very-secret")
+    with answering() as server:
+        app = opened()
+        app.segmented_control(key="make_who").set_value("A server").run()
+        app.text_input(key="make_server").input(server.url).run()
+        assert "leave this machine" not in said(app)
+        app.text_input(key="make_served").input("nobody")
+        app = submit(app)
+        assert app.error and "serves no model" in said(app)
+        app.text_input(key="make_served").input(MODEL)
+        next(r for r in app.radio if r.label == "Ask on").set_value("clips")
+        submit(app)
+        assert {request.method for request in server.requests} == {"GET"}
+    with studio.reading() as session:
+        (job,) = jobs.open_jobs(session)
+    told = (job.payload["server"], job.payload["served_model"], job.payload["input"], job.payload["model"])
+    assert (told, job.needs) == ((server.url, MODEL, "clips", ""), "cpu")
+    assert "secret" not in str(job.payload)
+    with studio.session() as session:
+        jobs.cancel(session, job.id)
+
+
+def test_the_page_says_when_frames_leave_this_machine_and_refuses_a_secret_in_the_address(studio):
+    app = opened()
+    app.segmented_control(key="make_who").set_value("A server").run()
+    app.text_input(key="make_server").input("http://gpu7.example.org:8000/v1").run()
+    assert "leave this machine" in said(app) and "not encrypted" in said(app)
+    app.text_input(key="make_server").input("https://me:hunter2@api.example.org/v1").run()
+    assert app.error and "hunter2" not in said(app)
+
+
+def test_the_embedded_model_is_not_asked_on_clips(studio):
+    app = opened()
+    next(r for r in app.radio if r.label == "Ask on").set_value("clips")
+    app = submit(app)
+    assert app.error and "one video a question" in said(app)
+    with studio.reading() as session:
+        assert jobs.open_jobs(session) == ()
+
+
+def test_a_set_of_captions_can_be_read_in_and_chosen(studio, tmp_path):
+    app = opened()
+    assert not [box for box in app.selectbox if box.key == "make_captions"]
+    app.text_input(key="captions_file").input(str(tmp_path / "segments.csv")).run()
+    press(app, "captions_import")
+    with studio.session() as session:
+        (job,) = jobs.open_jobs(session)
+        jobs.cancel(session, job.id)
+        timeline = timelines.current(session, 1)
+        texts = {timeline.id: {clip: "A ball." for clip in range(timeline.n_clips)}}
+        set_id, _ = caption_sets.record(session, tmp_path / "c.csv", "![x](http://evil)", "c" * 64, {}, texts)
+    assert (job.kind, job.payload["file"]) == ("captions", str(tmp_path / "segments.csv"))
+    app = opened()
+    app.selectbox(key="make_captions").set_value(set_id)
+    submit(app)
+    with studio.session() as session:
+        (job,) = jobs.open_jobs(session)
+        jobs.cancel(session, job.id)
+    assert job.payload["captions_from"] == set_id

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tempo_core.errors import OutsideVocabulary, VideoLost
+from tempo_core.errors import ClipsRefused, OutsideVocabulary, VideoLost
 from tempo_core.prompts import PROMPT_SETS
 from tempo_core.types import Frames, Question, Sampling
-from tempo_core.video_llms import FAMILIES, load
+from tempo_core.video_llms import FAMILIES, checkpoints, load
 from tempo_core.video_llms.base import HFVideoLLM
+from tempo_core.video_llms.families import ONE_VIDEO_A_QUESTION
 from tests.checkpoints import frames
 
 LAYOUTS = {"tiny": ("max_plus_one",), "qwen2_5_vl": ("hf", "max_plus_one")}
@@ -206,3 +207,89 @@ def test_an_answer_that_is_told_as_it_comes_is_the_answer_and_can_be_ended(llm):
 
     with pytest.raises(HeardEnough):
         llm.tell(question, greedy, 0, end)
+
+
+# -- several clips in one question ------------------------------------------------------------------------------------
+
+
+def clips(llm: HFVideoLLM, *n_pictures: int) -> Question:
+    of_clips = tuple(pictures(llm, n, seed) for seed, n in enumerate(n_pictures))
+    return Question(PROMPT_SETS[llm.prompt_set].from_clips(texts(llm)[0]), clips=of_clips)
+
+
+@pytest.fixture
+def several(llm):
+    """The family's model, for families that read several videos in one question."""
+    if llm.family in ONE_VIDEO_A_QUESTION:
+        pytest.skip(f"{llm.family} refuses clips, which another test holds")
+    return llm
+
+
+def runs(llm: HFVideoLLM, question: Question) -> list[int]:
+    """How many video tokens stand in each unbroken run of them."""
+    row = "".join("v" if kind == 2 else "." for kind in llm.encode(question).mm_token_type_ids.tolist())
+    return [len(run) for run in row.split(".") if run]
+
+
+def test_a_family_that_reads_one_video_a_question_refuses_clips(llm):
+    if llm.family not in ONE_VIDEO_A_QUESTION:
+        checkpoints.check_input(llm.checkpoint, "clips")
+        return
+    checkpoints.check_input(llm.checkpoint, "video")
+    with pytest.raises(ClipsRefused, match="one video a question"):
+        llm.answer([clips(llm, 2, 2)], SAMPLING, [1])
+    with pytest.raises(ClipsRefused):
+        checkpoints.check_input(llm.checkpoint, "clips")
+
+
+def test_every_clip_has_the_tokens_that_it_has_alone(several):
+    alone = [runs(several, Question(texts(several)[0], pictures(several, 2, seed))) for seed in range(3)]
+    assert runs(several, clips(several, 2, 2, 2)) == [length for of_clip in alone for length in of_clip]
+    assert several.encode(clips(several, 2, 2, 2)).n_video_tokens == sum(map(sum, alone))
+
+
+def test_clips_follow_each_other_in_time(several):
+    encoded = several.encode(clips(several, 2, 2, 2))
+    positions, video = several.positions_of(encoded)[0], encoded.mm_token_type_ids == 2
+    temporal = positions[video].tolist()
+    assert temporal == sorted(temporal)
+    assert len(set(temporal)) == (3 if several.position_rows == 3 else len(temporal))
+    if several.positions == "max_plus_one" or several.position_rows == 1:
+        assert int(positions[several.video_end(encoded) :].min()) > max(temporal)
+
+
+def test_the_order_and_the_pictures_of_clips_change_the_score_and_a_batch_does_not(several):
+    question = clips(several, 2, 2, 2)
+    turned = replace(question, clips=question.clips[::-1])
+    other = replace(question, clips=(*question.clips[:2], pictures(several, 2, 99)))
+    asked = [question, turned, other, Question(texts(several)[1], pictures(several, 4, 7)), Question(texts(several)[2])]
+    together = several.log_probs(asked, [texts(several)[0]] * 5)
+    for scores, one in zip(together, asked, strict=True):
+        np.testing.assert_allclose(scores, several.log_probs([one], [texts(several)[0]])[0], atol=1e-4)
+    same, reversed_, replaced = (float(scores.sum()) for scores in together[:3])
+    assert abs(same - reversed_) > 1e-3
+    assert abs(same - replaced) > 1e-3
+    answers = several.answer(asked, SAMPLING, list(range(5)))
+    assert answers[0].text == several.answer([question], SAMPLING, [0])[0].text
+
+
+def test_a_template_with_too_few_places_for_the_clips_is_an_error(several):
+    template = several.processor.chat_template
+    fewer = template.replace("{% for c in m['content'] %}", "{% for c in m['content'][-2:] %}")
+    assert fewer != template
+    several.processor.chat_template = fewer
+    try:
+        with pytest.raises(VideoLost, match="gives 1 places for a video, the question needs 3"):
+            several.encode(clips(several, 2, 2, 2))
+    finally:
+        several.processor.chat_template = template
+
+
+def test_clips_that_run_into_each_other_are_an_error(several):
+    encoded = several.encode(clips(several, 2, 2))
+    ids, video = encoded.input_ids, encoded.mm_token_type_ids == 2
+    together = [*ids[~video].tolist(), *ids[video].tolist()]
+    with pytest.raises(VideoLost, match="run into each other"):
+        several._encoded(together, encoded.videos)
+    with pytest.raises(VideoLost, match="video tokens and the pictures give"):
+        several._encoded([*ids.tolist(), several.video_token_id], encoded.videos)
