@@ -60,6 +60,18 @@ def test_a_partial_and_a_contaminated_score_say_so(filled):
     assert "Contaminated: 1 of its videos were trained on" in said and "no leaderboard numbers" in said
 
 
+def test_what_a_probe_found_is_said_in_words_beside_its_figures(filled):
+    with filled.session() as session:
+        model = runs.get(session, 1).base_model_id
+        for moment, who, seen in (("base", None, 1.0), ("dpo", 1, 0.4)):
+            found = [finished._score(metric, seen, 0.0) for metric in ("other_video", "grey")]
+            scores = [Score("canary", *(getattr(one, name) for name in Score.__slots__[1:])) for one in found]
+            evaluations.record(session, scores, model, {"version": 1}, run_id=who, moment=moment)
+    app = opened("evaluate", benchmark="canary")
+    assert "Run 1, dpo" in app.error[0].value and "does not see the video" in app.error[0].value
+    assert "Base" in app.success[0].value and "100% with other video" in app.success[0].value.replace("\\", "")
+
+
 def test_a_benchmark_folder_is_looked_at_before_anything_is_queued(filled, tmp_path):
     folder = tmp_path / "TempCompass"
     folder.mkdir()
