@@ -35,6 +35,6 @@ def data(
 
 def measured(base: Path, pairs: Mapping[int, PreferencePair], max_tokens: int) -> tuple[int | None, dict[int, int]]:
     """The picture size that the model takes, and the pairs with more tokens than the run allows."""
-    llm = video_llms.load(base)
+    llm = video_llms.load_encoder(base)
     rows = importlib.import_module("tempo_core.training.rows")
     return llm.long_side, rows.too_long(pairs.values(), llm, max_tokens)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tempo_core.video_llms.base import VideoLLM
     from tempo_core.video_llms.served import ServedVideoLLM
 
-__all__ = ["FAMILIES", "connect", "load"]
+__all__ = ["FAMILIES", "connect", "load", "load_encoder"]
 
 
 def load(
@@ -44,6 +44,17 @@ def load(
     video_llm = importlib.import_module(FAMILIES[checkpoint.family]).VIDEO_LLM
     loaded: VideoLLM = video_llm.load(checkpoint, device=device, dtype=dtype, positions=positions, attention=attention)
     return loaded
+
+
+def load_encoder(path: Path | str) -> VideoLLM:
+    """The same without weights: turns text and pictures into ids, and can neither answer nor score.
+
+    Raises:
+        ModelRefused: As `load`.
+    """
+    checkpoint = checkpoints.inspect(path)
+    encoder: VideoLLM = importlib.import_module(FAMILIES[checkpoint.family]).VIDEO_LLM.load_encoder(checkpoint)
+    return encoder
 
 
 def connect(server: Server, log: Path | None = None) -> ServedVideoLLM:

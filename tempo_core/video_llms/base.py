@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
 from tempo_core.errors import ModelRefused, PromptTooLong
 from tempo_core.settings import TRUST_REMOTE_CODE
@@ -113,6 +113,21 @@ class HFVideoLLM(Family):
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise ModelRefused(f"{folder} could not be loaded as {cls.family}: {error}") from error
         return cls(checkpoint, model.to(device).eval(), processor, positions)
+
+    @classmethod
+    def load_encoder(cls, checkpoint: Checkpoint) -> Self:
+        """Everything but the weights, whose places are left empty: what counts tokens needs no memory for them."""
+        folder, options = str(checkpoint.path), {"local_files_only": True, "trust_remote_code": TRUST_REMOTE_CODE}
+        try:
+            processor = AutoProcessor.from_pretrained(folder, **options)
+            config = AutoConfig.from_pretrained(folder, **options)
+            with torch.device("meta"):
+                model = AutoModelForImageTextToText.from_config(config, trust_remote_code=TRUST_REMOTE_CODE)
+            if (checkpoint.path / "generation_config.json").is_file():
+                model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise ModelRefused(f"{folder} could not be read as {cls.family}: {error}") from error
+        return cls(checkpoint, model, processor, cls.default_positions)
 
     # --- asking ---------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import pytest
 from tempo_core.errors import ClipsRefused, OutsideVocabulary, VideoLost
 from tempo_core.prompts import PROMPT_SETS
 from tempo_core.types import Frames, Question, Sampling
-from tempo_core.video_llms import FAMILIES, checkpoints, load
+from tempo_core.video_llms import FAMILIES, checkpoints, load, load_encoder
 from tempo_core.video_llms.base import HFVideoLLM
 from tempo_core.video_llms.families import ONE_VIDEO_A_QUESTION
 from tests.checkpoints import frames
@@ -159,6 +159,18 @@ def test_control_tokens_in_text_are_refused(llm):
         llm.encode_answer(f"{texts(llm)[0]} {token}")
     with pytest.raises(OutsideVocabulary):
         llm.encode(Question(f"{texts(llm)[0]} {llm.processor.video_token}"))
+
+
+def test_without_weights_the_ids_are_the_same(llm):
+    """Counting tokens must not need the memory of a model, nor come to another number."""
+    light = load_encoder(llm.checkpoint.path)
+    assert all(weight.is_meta for weight in light.model.parameters())
+    assert (light.end_ids, light.long_side) == (llm.end_ids, llm.long_side)
+    text = texts(llm)[0]
+    assert light.encode_answer(text) == llm.encode_answer(text)
+    for mine, theirs in zip(light.encode_many(questions(llm)), llm.encode_many(questions(llm)), strict=True):
+        assert mine.input_ids.tolist() == theirs.input_ids.tolist()
+        assert mine.n_video_tokens == theirs.n_video_tokens
 
 
 def test_a_prompt_that_lost_its_video_is_an_error(llm):
