@@ -118,7 +118,7 @@ for page in sorted(Path("pages").glob("*.py")):
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 importlib.import_module(alias.name)
-print(sorted(set(sys.modules) & {{"torch", "transformers", "trl", "datasets", "peft"}}))
+print(sorted(set(sys.modules) & {{"torch", "transformers", "trl", "datasets", "peft", "matplotlib"}}))
 """
 
 

@@ -1,0 +1,199 @@
+"""Every table of a paper as values, then as CSV with all digits and as LaTeX (booktabs) with three."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tempo_core.paper import latex
+from tempo_core.paper.facts import Counted, DataFacts, PaperRun
+from tempo_core.types import level_key
+
+Cell = str | int | float | None
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet would take for a formula at the beginning of a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`signed` columns show their sign. Texts are as stored; each writer makes them safe in its own way."""
+
+    name: str
+    caption: str
+    """LaTeX."""
+    heads: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    signed: tuple[str, ...] = ()
+
+    def as_csv(self) -> str:
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(self.heads)
+        writer.writerows([_plain(cell) for cell in row] for row in self.rows)
+        return out.getvalue()
+
+    def as_latex(self) -> str:
+        texts = [any(isinstance(row[i], str) for row in self.rows) for i in range(len(self.heads))]
+        alignment = "".join("l" if text else "r" for text in texts)
+        rows = [
+            [_latex(cell, head in self.signed) for head, cell in zip(self.heads, row, strict=True)] for row in self.rows
+        ]
+        heads = [latex.escaped(head) for head in self.heads]
+        return latex.tabular(alignment, heads, rows, self.caption, f"tab:{self.name}")
+
+
+def _plain(cell: Cell) -> Cell:
+    """Numbers as they are; a text that a spreadsheet would run gets a mark before it."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+
+
+def _latex(cell: Cell, signed: bool) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, float):
+        return latex.number(cell, sign=signed)
+    return latex.escaped(cell) if isinstance(cell, str) else latex.number(cell, 0)
+
+
+def of(found: Sequence[PaperRun]) -> list[Table]:
+    """Every table that has a row."""
+    versions = versions_of(found)
+    made = [make(found) for make in (scores, comparisons, settings, stages)]
+    made += [make(versions) for make in (counts, perturbations, selection, rules, bounds)]
+    return [table for table in made if table.rows]
+
+
+def versions_of(found: Iterable[PaperRun]) -> list[DataFacts]:
+    """The data of the runs, each version once."""
+    return list({run.data.sha256: run.data for run in found if run.data is not None}.values())
+
+
+def scores(found: Sequence[PaperRun]) -> Table:
+    """Every figure once: the base is the same for several runs."""
+    lines = dict.fromkeys(line for run in found for line in run.measured)
+    return Table(
+        "scores",
+        "Scores with 95\\,\\% intervals; groups are the videos that were resampled, unparsed answers count as wrong.",
+        ("model", "after", "benchmark", "metric", "value", "low", "high", "n", "groups", "unparsed", "chance"),
+        tuple(
+            (m.model, m.moment, m.benchmark, m.metric, m.value, m.low, m.high, m.n, m.n_groups, m.n_unparsed, m.chance)
+            for m in lines
+        ),
+    )
+
+
+def comparisons(found: Sequence[PaperRun]) -> Table:
+    return Table(
+        "comparisons",
+        "Differences between a trained model and its base on the same questions, with 95\\,\\% intervals of a paired "
+        "bootstrap over videos; the verdict is whether the interval excludes 0.",
+        ("run", "benchmark", "metric", "n", "before", "after", "difference", "low", "high", "verdict"),
+        tuple(
+            (run.run.run_id, c.benchmark, c.metric, c.n, None if c.before is None else c.before.value, c.after.value,
+             *((d.value, d.low, d.high) if (d := c.difference) else (None, None, None)), c.verdict)
+            for run in found for c in run.run.changes
+        ),
+        signed=("difference", "low", "high"),
+    )  # fmt: skip
+
+
+def settings(found: Sequence[PaperRun]) -> Table:
+    """A column a run; what every run of today has."""
+    names = list(dict.fromkeys(name for run in found for name in run.run.config))
+    return Table(
+        "settings",
+        "Every setting of the runs.",
+        ("setting", *(f"run {run.run.run_id}" for run in found)),
+        tuple((name, *(_setting(run.run.config, name) for run in found)) for name in names),
+    )
+
+
+def _setting(config: Mapping[str, object], name: str) -> str:
+    value = config.get(name)
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def stages(found: Sequence[PaperRun]) -> Table:
+    return Table(
+        "stages",
+        "Stages of training, each a fresh adapter on the merged ones before it.",
+        ("run", "stage", "phase", "rows", "adapter sha256"),
+        tuple((run.run.run_id, s.name, s.phase, s.n_rows, s.sha256[:12]) for run in found for s in run.run.links),
+    )
+
+
+def _named(versions: Sequence[DataFacts]) -> Callable[[DataFacts], str]:
+    return lambda version: f"{version.name} {version.number}"
+
+
+def counts(versions: Sequence[DataFacts]) -> Table:
+    named = _named(versions)
+
+    def rows(data: DataFacts) -> Iterable[tuple[Cell, ...]]:
+        of: dict[tuple[str, int | None], dict[str, int]] = {}
+        for c in sorted(data.counts, key=_in_order):
+            of.setdefault((c.kind, c.level), {})[c.split] = c.n
+        for (kind, level), n in of.items():
+            yield named(data), kind, level_key(level), n.get("train", 0), n.get("held_out", 0)
+
+    return Table(
+        "counts",
+        "Pairs of each kind and level (l1 is the easiest), to train on and held out.",
+        ("dataset", "kind", "level", "train", "held out"),
+        tuple(row for data in versions for row in rows(data)),
+    )
+
+
+def _in_order(counted: Counted) -> tuple[str, int]:
+    return counted.kind, counted.level or 5
+
+
+def perturbations(versions: Sequence[DataFacts]) -> Table:
+    named = _named(versions)
+    return Table(
+        "perturbations",
+        "Perturbations of the pairs, with their measured difficulty (1 is hard, comparable inside a kind).",
+        ("dataset", "kind", "magnitude", "law", "pairs", "easiest", "mean", "hardest"),
+        tuple(
+            (named(data), p.kind, p.magnitude, p.law, p.n, p.easiest, p.mean, p.hardest)
+            for data in versions for p in data.plans
+        ),
+    )  # fmt: skip
+
+
+def selection(versions: Sequence[DataFacts]) -> Table:
+    named = _named(versions)
+    return Table(
+        "selection",
+        "Thresholds under which the videos were found rich in events.",
+        ("dataset", "videos", "threshold", "value"),
+        tuple(
+            (named(data), s.n_videos, name, str(value))
+            for data in versions for s in data.selected for name, value in s.thresholds.items()
+        ),
+    )  # fmt: skip
+
+
+def rules(versions: Sequence[DataFacts]) -> Table:
+    named = _named(versions)
+    return Table(
+        "rules",
+        "Filter rules over all candidate pairs of the same videos.",
+        ("dataset", "rule", "checked", "refused"),
+        tuple((named(data), r.name, r.n_checked, r.n_refused) for data in versions for r in data.rules),
+    )
+
+
+def bounds(versions: Sequence[DataFacts]) -> Table:
+    named = _named(versions)
+    return Table(
+        "bounds",
+        "Pairs that were accepted unread: what the blind sample of each stratum bounds.",
+        ("dataset", "stratum", "pairs", "read", "bad", "bound", "confidence", "in this set", "at most bad in it"),
+        tuple(
+            (named(data), b.stratum, b.n_pairs, b.n_read, b.bad, b.bound, b.confidence, b.n_here, b.at_most_here)
+            for data in versions for b in data.bounds
+        ),
+    )  # fmt: skip
