@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
@@ -23,6 +24,7 @@ from db.tables import (
     RunRow,
     RunStageRow,
     SftSetRow,
+    canonical,
 )
 from db.timelines import config_sha256
 from tempo_core.errors import DatasetDrift, TempoError, Unknown
@@ -366,6 +368,29 @@ def adapters(session: Session, run_id: int) -> tuple[StageLine, ...]:
     parent = get(session, run_id).parent_run_id
     before = adapters(session, parent) if parent is not None else ()
     return before + tuple(stage for stage in stages(session, run_id) if stage.adapter is not None)
+
+
+def identity(session: Session, run_id: int) -> str:
+    """What knows a planned run again when its result comes from elsewhere: this run, its data, order and settings."""
+    card, created = get(session, run_id), select(RunRow.created_ms).where(RunRow.id == run_id)
+    base = select(ModelRow.files_sha256).where(ModelRow.id == card.base_model_id)
+    content = [
+        run_id, session.execute(created).scalar_one(), session.execute(base).scalar_one(), card.config_sha256,
+        card.training_plan_sha256, card.dataset_version_id, card.sft_set_id,
+    ]  # fmt: skip
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+
+def forget_outcome(session: Session, run_id: int) -> None:
+    """Remove what an attempt that was not finished left of itself: stages, curves, margins, checkpoints."""
+    for table in (RunStageRow, MetricRow, PairScoreRow, CheckpointRow):
+        session.execute(delete(table).where(table.run_id == run_id))
+
+
+def trained_with(session: Session, run_id: int, env: Mapping[str, Any]) -> None:
+    """Correct what a run says of its libraries and processes, where it was trained elsewhere."""
+    card = get(session, run_id)
+    session.execute(update(RunRow).where(RunRow.id == run_id).values(env={**card.env, **env}))
 
 
 def record_checkpoint(session: Session, checkpoint: Checkpoint) -> None:

@@ -56,7 +56,8 @@ def parser() -> argparse.ArgumentParser:
     )
     add = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     making = (_draw, _scan, _judge, _relink, _copies, _captions, _pair, _accept, _freeze, _sft, _train, _evaluate)
-    for fill in (*making, _experiment, _import, _export, _export_model, _export_clip, _others):
+    leaving = (_export, _export_model, _bundle, _bring_back, _paper, _export_clip)
+    for fill in (*making, _experiment, _import, *leaving, _others):
         fill(add)
     return whole
 
@@ -205,6 +206,7 @@ def _train(add: Commands) -> None:
     made.add_argument("--skip-small", action="store_true", help="leave out levels with fewer pairs than one step")
     made.add_argument("--smaller-step", action="store_true", help="or take smaller steps where a level is small")
     made.add_argument("--ranks", type=int, default=1, metavar="N", help="processes that train together, one a GPU")
+    made.add_argument("--elsewhere", action="store_true", help="only make the run, to bundle it and train it elsewhere")
     made.add_argument("--estimate", action="store_true", help="only say what it would take: time, memory and disk")
     made.add_argument("--name", default="", help="what the run is called")
     made.add_argument("--seed", type=int, help="of everything that is drawn (default: 0)")
@@ -294,6 +296,31 @@ def _export_model(add: Commands) -> None:
         "--out", metavar="DIR", help="a folder that does not exist yet (default: below TEMPO_HOME/exports)"
     )
     made.add_argument("--max-shard-size", default="5GB", metavar="SIZE", help="of the files of a merged model (5GB)")
+
+
+def _bundle(add: Commands) -> None:
+    example = "bundle 1 --out ~/run-1"
+    what = "write all that trains a waiting run elsewhere, without studio, database and videos"
+    made = _command(add, "bundle", "jobs.commands.bundle", what, example)
+    made.add_argument("run", type=int, help="a run that is not trained yet; it leaves the queue")
+    made.add_argument(
+        "--out", metavar="FOLDER", help="a folder that does not exist yet (default: below TEMPO_HOME/exports)"
+    )
+
+
+def _bring_back(add: Commands) -> None:
+    example = "bring-back ~/run-1"
+    what = "take in the result of a run that was trained from its bundle"
+    made = _command(add, "bring-back", "jobs.commands.bring_back", what, example)
+    made.add_argument("folder", help="the bundle with its result/, or the result alone")
+
+
+def _paper(add: Commands) -> None:
+    example = "paper --runs 1,2 --out ~/paper"
+    what = "write figures, tables, settings and a methods section about runs"
+    made = _command(add, "paper", "jobs.commands.paper", what, example)
+    made.add_argument("--runs", type=_numbers, required=True, metavar="ID,ID", help="runs with a finished stage")
+    made.add_argument("--out", metavar="FOLDER", help="default: a new folder below TEMPO_HOME/exports")
 
 
 def _export_clip(add: Commands) -> None:

@@ -25,6 +25,7 @@ from jobs.payloads import Payload
 from jobs.tasks import in_files, lmms_eval
 from tempo_core import folders, servers, video_llms
 from tempo_core.errors import TempoError, TooFew
+from tempo_core.exchange import run_result
 from tempo_core.recipes import PRESETS, RECIPES, RunConfig
 from tempo_core.settings import EMBEDDED_MODEL, Home
 from tempo_core.timeline import Richness
@@ -131,8 +132,10 @@ def train(args: Namespace) -> int:
     how |= {"version_id": args.version or _newest_version(studio, config), "sft_set_id": args.sft_set}
     if args.estimate:
         return _wait(studio, args, starting.estimate_run(*what, **how))
-    run_id = starting.start_run(*what, **how, name=args.name)
+    run_id = starting.start_run(*what, **how, name=args.name, elsewhere=args.elsewhere)
     print(f"run {run_id}", flush=True)
+    if args.elsewhere:
+        return DONE
     with studio.database.reading() as session:
         job_id = runs.get(session, run_id).job_id
     return _wait(studio, args, job_id or 0)
@@ -184,6 +187,24 @@ def export_model(args: Namespace) -> int:
         # What can be known at once must not wait for a worker.
         runs.get(session, args.run)
     return _do(args, payload)
+
+
+def bundle(args: Namespace) -> int:
+    folder = None if args.out is None else str(Path(args.out).expanduser().resolve())
+    studio = open_studio()
+    return _wait(studio, args, launch.bundle_run(studio.database, studio.person, args.run, folder))
+
+
+def bring_back(args: Namespace) -> int:
+    folder = Path(args.folder).expanduser().resolve()
+    # What can be known at once must not wait for a worker.
+    run_result.read(folder)
+    return _do(args, payloads.BringBackPayload(str(folder)))
+
+
+def paper(args: Namespace) -> int:
+    folder = None if args.out is None else str(Path(args.out).expanduser().resolve())
+    return _do(args, payloads.PaperPayload(args.runs, folder))
 
 
 def setup(args: Namespace) -> int:

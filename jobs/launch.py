@@ -55,6 +55,24 @@ def resume_run_in(session: Session, person: Person, run_id: int) -> int:
     return job_id
 
 
+def bundle_run(database: Database, person: Person, run_id: int, folder: str | None = None) -> int:
+    """Queue the writing of a run's bundle; the job's id. The run leaves the queue: it is trained in one place.
+
+    Raises:
+        TempoError: It is being trained here, or is done.
+    """
+    with database.session() as session:
+        run = runs.get(session, run_id)
+        if run.state == "succeeded":
+            raise TempoError(f"Run {run_id} is done. Export its model, or start a new run to train elsewhere.")
+        if run.state == "running":
+            raise TempoError(f"Run {run_id} is being trained here. Stop it first, then bundle it.")
+        job_id = enqueue_in(session, payloads.BundlePayload(run_id, folder), person)
+        if run.state == "queued" and run.job_id is not None:
+            jobs.cancel(session, run.job_id)
+    return job_id
+
+
 def cancel(database: Database, job_id: int) -> None:
     """Stop a job: at once while it waits, with a checkpoint while it runs."""
     with database.session() as session:

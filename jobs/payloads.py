@@ -280,6 +280,36 @@ class ExportModelPayload:
 
 
 @dataclass(frozen=True, slots=True)
+class BundlePayload:
+    """Write all that trains a waiting run elsewhere."""
+
+    run_id: int
+    folder: str | None = None
+    """Where to; a new folder of `exports/` when not given."""
+
+
+@dataclass(frozen=True, slots=True)
+class BringBackPayload:
+    """Take in what a bundle's training left."""
+
+    folder: str
+    """The bundle, or its `result/` alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaperPayload:
+    """Write figures, tables, settings and a methods section about runs."""
+
+    run_ids: tuple[int, ...]
+    folder: str | None = None
+    """Where to; a new folder of `exports/` when not given."""
+
+    def __post_init__(self) -> None:
+        if not self.run_ids:
+            raise BadPayload("A paper needs at least one run. Name finished runs by their numbers, such as 1,2.")
+
+
+@dataclass(frozen=True, slots=True)
 class SftPayload:
     """Import conversations about scanned videos as an SFT set."""
 
@@ -331,6 +361,9 @@ Payload = (
     | ExportPayload
     | ImportPayload
     | ExportModelPayload
+    | BundlePayload
+    | BringBackPayload
+    | PaperPayload
     | SftPayload
     | CaptionsPayload
     | SleepPayload
@@ -350,6 +383,9 @@ KINDS: dict[str, type[Payload]] = {
     "export": ExportPayload,
     "import": ImportPayload,
     "export_model": ExportModelPayload,
+    "bundle": BundlePayload,
+    "bring_back": BringBackPayload,
+    "paper": PaperPayload,
     "sft": SftPayload,
     "captions": CaptionsPayload,
     "sleep": SleepPayload,

@@ -75,10 +75,12 @@ def start_run(
     skip_small: bool = False,
     smaller_step: bool = False,
     ranks: int = 1,
+    elsewhere: bool = False,
 ) -> int:
     """Queue a run and return its id.
 
     Args:
+        elsewhere: Make the run and do not queue it: `launch.bundle_run` takes it away. Resuming it trains it here.
         ranks: Processes that train together, one a GPU.
         sft_set_id: None takes the drawn world's own examples where the recipe has an SFT phase.
         skip_small, smaller_step: What the user allows where a level has too few pairs.
@@ -101,6 +103,7 @@ def start_run(
             name=name,
             env=env,
             code=code_version(),
+            elsewhere=elsewhere,
         )
 
 
@@ -115,6 +118,7 @@ def queue_checked(
     name: str,
     env: Mapping[str, Any],
     code: str,
+    elsewhere: bool = False,
 ) -> int:
     """The row and the job of a run whose data and settings were checked; its id."""
     run_id = runs.create(
@@ -130,7 +134,10 @@ def queue_checked(
         env=env,
     )
     withdrawals.tell_run(session, run_id)
-    runs.attach_job(session, run_id, launch.enqueue_in(session, TrainPayload(run_id, int(env["ranks"])), person))
+    if elsewhere:
+        runs.set_state(session, run_id, "cancelled", error="Not queued here: it is to be trained elsewhere.")
+    else:
+        runs.attach_job(session, run_id, launch.enqueue_in(session, TrainPayload(run_id, int(env["ranks"])), person))
     return run_id
 
 

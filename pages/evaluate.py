@@ -10,7 +10,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from jobs import starting
-from ui import evaluation_answers, evaluation_compare, evaluation_scores, experiments, transfer, try_it
+from ui import evaluation_answers, evaluation_compare, evaluation_scores, experiments, paper, transfer, try_it
 from ui.acting import of_address, work
 
 VIEWS: dict[str, tuple[str, Callable[[], None]]] = {
@@ -20,6 +20,7 @@ VIEWS: dict[str, tuple[str, Callable[[], None]]] = {
     "try": ("Try it", try_it.show),
     "experiments": ("Experiments", experiments.section),
     "transfer": ("Transfer", lambda: transfer.show(starting.start_run)),
+    "paper": ("For the paper", paper.section),
 }
 """Name in the address: what it is called, and the call that draws it."""
 

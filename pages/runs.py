@@ -6,10 +6,11 @@ import streamlit as st
 
 from db import runs
 from db.runs import RunLine
-from jobs import starting
+from jobs import launch, starting
 from ui import (
     charts,
     notices,
+    run_bundle,
     run_compare,
     run_curves,
     run_estimate,
@@ -30,9 +31,13 @@ VIEWS = ("Curves", "Suspects", "Compare", "Log", "Settings")
 
 
 def _start(wish: Wish) -> None:
-    """Queue the run of the form and show it."""
+    """Queue the run of the form, or the writing of its bundle, and show it."""
+    elsewhere = wish.pressed == "elsewhere"
     with telling():
-        run_id = starting.start_run(state.database(), state.person(), wish.config, wish.model, **wish.payload())
+        what = state.database(), state.person(), wish.config, wish.model
+        run_id = starting.start_run(*what, **wish.payload(), elsewhere=elsewhere)
+        if elsewhere:
+            launch.bundle_run(state.database(), state.person(), run_id)
         start_worker()
         run_start.forget_clone()
         run_curves.forget_point()
@@ -109,7 +114,7 @@ def main() -> None:
     with state.database().reading() as session:
         lines = runs.listing(session)
     wish = run_start.form(empty=not lines)
-    if wish is not None and wish.pressed == "start":
+    if wish is not None and wish.pressed in ("start", "elsewhere"):
         _start(wish)
     elif wish is not None and wish.pressed == "estimate":
         _estimate(wish)
@@ -118,6 +123,7 @@ def main() -> None:
         notices.saw(run_id)
         _views(run_id, lines)
         run_export.show(run_id)
+        run_bundle.show(run_id)
         _all(lines)
     sft_sets.show()
 

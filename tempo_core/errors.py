@@ -115,6 +115,12 @@ class FolderTaken(TempoError):
     """An export would overwrite something that is no export."""
 
 
+class BundleRefused(TempoError):
+    """A bundle of a run, or its result, that is not whole, was changed, or belongs to another run."""
+
+    error_class = "untrusted"
+
+
 class Unknown(TempoError):
     """An id that nothing in the database has."""
 

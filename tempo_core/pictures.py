@@ -7,6 +7,7 @@ on a hit and on a miss; larger ones as JPEG of quality 95, and what is returned 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,12 +38,29 @@ class Pictures:
         Raises:
             FrameTimesChanged: The file, or the decoder's frame times, are not what the numbers were made for.
         """
+        folder = self._filled(video, times_sha256, numbers)
+        read = {number: _read(self._file(folder, number)) for number in set(numbers)}
+        return np.stack([read[number] for number in numbers]) if read else np.zeros((0, 0, 0, 3), np.uint8)
+
+    def copy(self, cache: Path, video: Video, times_sha256: str, numbers: Sequence[int]) -> None:
+        """Put these frames into another cache byte for byte, so that a model sees the same pixels without the video.
+
+        Raises:
+            FrameTimesChanged: As `get`.
+        """
+        folder, other = self._filled(video, times_sha256, numbers), Pictures(cache, self.long_side)
+        to = other._folder(video, times_sha256)
+        to.mkdir(parents=True, exist_ok=True)
+        for number in sorted(set(numbers)):
+            shutil.copyfile(self._file(folder, number), other._file(to, number))
+
+    def _filled(self, video: Video, times_sha256: str, numbers: Sequence[int]) -> Path:
+        """The folder of a video's frames, with these in it."""
         folder = self._folder(video, times_sha256)
         missing = sorted({number for number in numbers if not self._file(folder, number).exists()})
         if missing:
             self._fill(folder, video, times_sha256, missing)
-        read = {number: _read(self._file(folder, number)) for number in set(numbers)}
-        return np.stack([read[number] for number in numbers]) if read else np.zeros((0, 0, 0, 3), np.uint8)
+        return folder
 
     def _folder(self, video: Video, times_sha256: str) -> Path:
         # The times are part of the name: under another numbering frame 7 is another picture.

@@ -30,6 +30,9 @@ WORDS = {
     "export": "exporting",
     "import": "importing pairs",
     "export_model": "exporting a model",
+    "bundle": "bundling a run",
+    "bring_back": "bringing a run back",
+    "paper": "writing for a paper",
     "sft": "importing conversations",
     "captions": "reading in captions",
 }

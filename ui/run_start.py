@@ -34,6 +34,7 @@ MATCHED = "Trains on pairs whose chosen answer is the longer one as often as the
 LD_ALPHA = "TRL's ld_alpha: 1 counts them in full, 0 not at all. Empty: plain DPO"
 AGAIN = "Activations are computed again instead of kept: much less memory, about 1.3 times the time"
 ESTIMATE = "Time, memory and disk, from the order of training and one small step on this machine. Nothing is trained."
+ELSEWHERE = "Makes the run and its bundle, to be trained on another machine; nothing is trained here."
 T = TypeVar("T")
 
 
@@ -58,7 +59,7 @@ class Wish:
     sft_set_id: int | None
     skip_small: bool
     smaller_step: bool
-    pressed: Literal["", "start", "estimate"] = ""
+    pressed: Literal["", "start", "estimate", "elsewhere"] = ""
 
     def payload(self) -> dict[str, Any]:
         """As `starting.start_run` and `starting.estimate_run` take it."""
@@ -147,7 +148,10 @@ def _fields(source: Source | None, frozen: dict[int, DatasetCard], sets: Sequenc
         config = _settings(replace(source.config, recipe=recipe, pacing=pacing), source.key)
         start = st.button("Start", type="primary", icon=":material/play_arrow:")
         estimate = st.button("Estimate", icon=":material/timer:", help=ESTIMATE)
-    pressed: Literal["", "start", "estimate"] = "start" if start else "estimate" if estimate else ""
+        elsewhere = st.button("Train elsewhere", icon=":material/local_shipping:", help=ELSEWHERE)
+    pressed: Literal["", "start", "estimate", "elsewhere"] = (
+        "start" if start else "estimate" if estimate else "elsewhere" if elsewhere else ""
+    )
     wish = Wish(config, Path(model.strip()).expanduser(), version, chosen, few == SKIP, few == SMALLER, pressed)
     run_estimate.show(wish.config, wish.model, wish.payload())
     return wish

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy.orm import Session
 
 from db import metrics, models, run_notes, runs
 from db.runs import Checkpoint, PairScore, RunCard, StageLine
@@ -22,10 +24,10 @@ from jobs.payloads import TrainPayload
 from jobs.starting import pair_ref
 from jobs.tasks import JobRef, matched
 from jobs.tasks.material import NO_PAIRS, data, measured
-from tempo_core.curriculum import training_plan
+from tempo_core.curriculum import TrainingPlan, training_plan
 from tempo_core.pictures import Pictures
 from tempo_core.settings import Home
-from tempo_core.types import JsonDict, Metric, Progress
+from tempo_core.types import Example, JsonDict, Metric, PreferencePair, Progress
 
 FEWEST_STEPS = {"skip_small": False, "smaller_step": False}
 
@@ -39,30 +41,22 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     payload = job.payload
     if not isinstance(payload, TrainPayload):
         raise ValueError(f"train was given {type(payload).__name__}")
-    with database.reading() as session:
-        card = runs.get(session, payload.run_id)
-        base = Path(models.get(session, card.base_model_id).path)
-        pairs, examples = data(session, card.recipe, card.dataset_version_id, card.sft_set_id)
-    card = matched.settled(database, job, card, base)
-    long_side, too_long = measured(base, pairs, card.config.max_tokens)
-    trainable = [pair_ref(pair) for pair_id, pair in pairs.items() if pair_id not in too_long]
-    plan = training_plan(trainable, card.config, **_mercy(card)) if pairs else NO_PAIRS
+    ready = prepared(database, job, payload.run_id)
+    card = ready.card
     events = _events(database, report, card, job)
     if _rank() == 0:
         with database.session() as session:
-            runs.store_plan(session, card.id, plan.planned, plan.sha256)
-            run_notes.leave_out(session, card.id, too_long, len(pairs))
-        for text in plan.notes:
+            ready.store(session)
+        for text in ready.plan.notes:
             events.note(text, "plan")
-    pictures = Pictures(job.home.cache, long_side)
     trained = importlib.import_module("tempo_core.training.recipe").train(
-        base=base,
-        pairs=pairs,
-        plan=plan,
-        examples=examples,
+        base=ready.base,
+        pairs=ready.pairs,
+        plan=ready.plan,
+        examples=ready.examples,
         config=card.config,
         folder=folder_of(job.home, card.id),
-        pictures=pictures.get,
+        pictures=Pictures(job.home.cache, ready.long_side).get,
         cache=job.home.cache,
         events=events,
         save_memory=job.n_oom > 0,
@@ -70,7 +64,42 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     if _rank() == 0:
         with database.session() as session:
             experimenting.after_training(session, card.id)
-    return {"run_id": card.id, "stages": [link.name for link in trained.chain], "too_long": len(too_long)}
+    return {"run_id": card.id, "stages": [link.name for link in trained.chain], "too_long": len(ready.too_long)}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run before its first step: verified data, and the order of training without what is too long."""
+
+    card: RunCard
+    base: Path
+    pairs: dict[int, PreferencePair]
+    examples: list[Example]
+    plan: TrainingPlan
+    long_side: int | None
+    too_long: dict[int, int]
+
+    def store(self, session: Session) -> None:
+        """Write the order down, and what was left out."""
+        runs.store_plan(session, self.card.id, self.plan.planned, self.plan.sha256)
+        run_notes.leave_out(session, self.card.id, self.too_long, len(self.pairs))
+
+
+def prepared(database: Database, job: JobRef, run_id: int) -> Prepared:
+    """Everything that a run trains with; of it only a number of steps that follows from another arm is written."""
+    with database.reading() as session:
+        card = runs.get(session, run_id)
+        base = Path(models.get(session, card.base_model_id).path)
+        pairs, examples = data(session, card.recipe, card.dataset_version_id, card.sft_set_id)
+    card = matched.settled(database, job, card, base)
+    long_side, too_long = measured(base, pairs, card.config.max_tokens)
+    return Prepared(card, base, pairs, examples, plan_of(card, pairs, too_long), long_side, too_long)
+
+
+def plan_of(card: RunCard, pairs: Mapping[int, PreferencePair], too_long: Mapping[int, int]) -> TrainingPlan:
+    """The order in which a run trains the pairs that are not too long."""
+    trainable = [pair_ref(pair) for pair_id, pair in pairs.items() if pair_id not in too_long]
+    return training_plan(trainable, card.config, **_mercy(card)) if pairs else NO_PAIRS
 
 
 def _events(database: Database, report: Report, card: RunCard, job: JobRef) -> Any:

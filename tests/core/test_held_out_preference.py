@@ -9,7 +9,6 @@ from tempo_core.types import ItemScore
 @dataclass(frozen=True)
 class Video:
     sha256: str
-    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,6 @@ class Levelled:
     chosen: str = "as long as"
     rejected: str = "the other!"
     uid: str = ""
-    prompt: str = ""
 
 
 def test_a_level_that_only_one_video_has_is_left_out_and_the_other_figures_stand():

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from db import jobs, metrics, people, run_notes, run_pairs, runs
+from db import artifacts, jobs, metrics, people, run_notes, run_pairs, runs
 from db.session import Database
 from tempo_core.settings import Home
 from tests import trained
@@ -257,3 +257,49 @@ def test_an_estimate_is_asked_before_the_start_and_its_answer_stays_with_the_for
     widget(app.selectbox, "Recipe").set_value("dpo_sft").run()
     assert "has changed since" in texts(app)
     assert len(ask(studio, runs.listing)) == n_runs
+
+
+# ---- elsewhere -------------------------------------------------------------------------------------------------------
+def test_a_stopped_run_can_be_bundled_and_brought_back_and_one_at_work_or_done_cannot(studio, tmp_path):
+    for run_id in ("1", "2"):
+        assert "Write a bundle" not in [b.label for b in opened("runs", run=run_id).button]
+    with studio.session() as session:
+        runs.set_state(session, 2, "cancelled")
+    app = press(opened("runs", run="2"), "Write a bundle")
+    job = ask(studio, jobs.open_jobs)[-1]
+    assert (job.kind, job.payload) == ("bundle", {"run_id": 2, "folder": None})
+    widget(app.text_input, "Folder of the bundle, or of its result").set_value(str(tmp_path / "nothing"))
+    press(app, "Bring back")
+    assert "nothing is no folder of this machine" in texts(app)
+    widget(app.text_input, "Folder of the bundle, or of its result").set_value(str(tmp_path))
+    press(app, "Bring back")
+    assert ask(studio, jobs.open_jobs)[-1].payload == {"folder": str(tmp_path)}
+
+
+def test_a_new_run_can_leave_at_once_and_is_not_queued_here(studio):
+    app = opened("runs")
+    widget(app.selectbox, "Recipe").set_value("dpo").run()
+    widget(app.radio, "A level with fewer pairs than one step").set_value("trains one smaller step").run()
+    press(app, "Train elsewhere")
+    newest = ask(studio, runs.listing)[0].run
+    assert (newest.state, newest.job_id) == ("cancelled", None)
+    assert ask(studio, jobs.open_jobs)[-1].payload == {"run_id": newest.id, "folder": None}
+    assert "it is to be trained elsewhere" in texts(app)
+
+
+# ---- for the paper ---------------------------------------------------------------------------------------------------
+def test_a_paper_is_asked_about_chosen_runs_and_what_was_written_can_be_taken_away(studio):
+    app = opened("evaluate", view="paper")
+    assert button(app, "Write").disabled
+    widget(app.multiselect, "Runs").set_value([1]).run()
+    press(app, "Write")
+    job = ask(studio, jobs.open_jobs)[-1]
+    assert (job.kind, job.payload) == ("paper", {"run_ids": [1], "folder": None})
+    with studio.session() as session:
+        artifact = artifacts.record(session, "export", "a" * 64, "exports/paper-1.zip", 2_500_000)
+        claimed = jobs.claim(session, "cpu:0", lease_ms=60_000)
+        assert claimed is not None and claimed.id == job.id
+        jobs.succeed(session, job.id, claimed.token, {"folder": "x", "artifact_id": artifact})
+    app.run()
+    (link,) = [link for link in app.get("link_button") if "Download" in link.proto.label]
+    assert "paper" in link.proto.label and "2.50 MB" in link.proto.label.replace("\\", "")
