@@ -17,12 +17,13 @@ from sqlalchemy.orm import Session
 from db import standings, withdrawals
 from db.standings import Standing
 from db.tables import LibraryRow, LocationRow, PairRow, TimelineRow, VideoRow, canonical
+from tempo_core import filters
 from tempo_core.exchange import ForeignPair
 from tempo_core.exchange.reading import Found
 from tempo_core.exchange.sidecar import Returned
 from tempo_core.folders import SUFFIXES
 from tempo_core.perturbation import PERTURBATIONS
-from tempo_core.types import Law, PerturbationPlan
+from tempo_core.types import IMPORTED, Answer, FilterVerdict, Law, PerturbationPlan
 
 Timelines = Mapping[tuple[int, str], tuple[int, int]]
 """(timeline, its number of clips) by video and content."""
@@ -42,6 +43,7 @@ class Match:
     video_id: int = 0
     timeline_id: int = 0
     plan: PerturbationPlan | None = None
+    verdicts: tuple[FilterVerdict, ...] = ()
 
     @property
     def pair(self) -> ForeignPair:
@@ -66,9 +68,14 @@ class Shelf:
 
 @dataclass
 class Seen:
-    """What a file held so far, so that a pair that stands there twice is taken once: line by key."""
+    """What a file held so far, so that a pair that stands there twice is taken once: line by key.
+
+    `here` are the pairs of this studio about the `videos` that came up so far, read once for each video.
+    """
 
     lines: dict[str, int] = field(default_factory=dict)
+    here: dict[str, int] = field(default_factory=dict)
+    videos: set[int] = field(default_factory=set)
 
 
 def shelf(session: Session) -> Shelf:
@@ -147,9 +154,11 @@ def matched(
     """
     placed = [_placed(shelf, found, sha256s) for found in some]
     videos = {match.video_id for match in placed if not match.reason}
-    here = _here(session, videos, {m.found.returned.uid for m in placed if m.found.returned and not m.reason})
+    seen.here |= _here(session, videos - seen.videos)
+    seen.here |= _elsewhere(session, {m.found.returned.uid for m in placed if m.found.returned} - seen.here.keys())
+    seen.videos |= videos
     timelines = _timelines(session, videos, placed)
-    return [m if m.reason else _settled(m, shelf, here, timelines, seen) for m in placed]
+    return [m if m.reason else _settled(m, shelf, timelines, seen) for m in placed]
 
 
 def _placed(shelf: Shelf, found: Found, sha256s: Mapping[str, str | None] | None) -> Match:
@@ -170,12 +179,12 @@ def _placed(shelf: Shelf, found: Found, sha256s: Mapping[str, str | None] | None
     return Match(found, video_id=video_id, timeline_id=shelf.timelines[video_id])
 
 
-def _settled(match: Match, shelf: Shelf, here: Mapping[str, int], timelines: Timelines, seen: Seen) -> Match:
+def _settled(match: Match, shelf: Shelf, timelines: Timelines, seen: Seen) -> Match:
     """Whether it is here already or stood in the file before, else with its plan."""
     found, pair, returned = match.found, match.pair, match.found.returned
     texts = fingerprint(shelf.sha_of[match.video_id], pair.prompt, pair.chosen, pair.rejected)
-    known = here.get(returned.uid) if returned else None
-    known = here.get(texts) if known is None else known
+    known = seen.here.get(returned.uid) if returned else None
+    known = seen.here.get(texts) if known is None else known
     if known is not None:
         return Match(found, f"it is here already: pair {known}", here=known)
     # Two plans may have led to the same answers; only a pair that brings no identity is known by its texts.
@@ -187,7 +196,18 @@ def _settled(match: Match, shelf: Shelf, here: Mapping[str, int], timelines: Tim
         own_id, n_clips = timelines[match.video_id, returned.timeline_sha256]
         plan = _plan(returned, n_clips)
         timeline_id = own_id if plan is not None else timeline_id
-    return Match(found, video_id=match.video_id, timeline_id=timeline_id, plan=plan)
+    verdicts = _verdicts(pair, plan, returned)
+    return Match(found, video_id=match.video_id, timeline_id=timeline_id, plan=plan, verdicts=verdicts)
+
+
+def _verdicts(pair: ForeignPair, plan: PerturbationPlan | None, returned: Returned | None) -> tuple[FilterVerdict, ...]:
+    """As they were when the pair was made; a foreign pair is judged by the rules that hold for every kind."""
+    if plan is not None and returned is not None:
+        known = tuple(verdict for verdict in returned.filters if verdict.name in filters.FILTERS)
+        if known:
+            return known
+    kind = IMPORTED if plan is None else plan.kind
+    return filters.run(Answer(pair.chosen, 0, "stop"), Answer(pair.rejected, 0, "stop"), kind)
 
 
 def _plan(returned: Returned, n_clips: int) -> PerturbationPlan | None:
@@ -210,7 +230,7 @@ def _timelines(session: Session, video_ids: Iterable[int], placed: Sequence[Matc
     return {(video_id, sha256): (row_id, n) for video_id, sha256, row_id, n in session.execute(query)}
 
 
-def _here(session: Session, video_ids: Iterable[int], uids: Iterable[str]) -> dict[str, int]:
+def _here(session: Session, video_ids: Iterable[int]) -> dict[str, int]:
     """Pairs of these videos by what makes them the same: their uid, and their texts as made and as decided."""
     p = PairRow
     columns = p.id, p.uid, VideoRow.sha256, p.prompt, p.chosen, p.rejected
@@ -222,8 +242,13 @@ def _here(session: Session, video_ids: Iterable[int], uids: Iterable[str]) -> di
         for texts in {(chosen, rejected), decided.get(pair_id, Standing()).texts(chosen, rejected)}:
             found[fingerprint(sha256 or "", prompt, *texts)] = pair_id
         found[uid] = pair_id
-    elsewhere = session.execute(select(p.uid, p.id).where(p.uid.in_(set(uids) - found.keys())))
-    return found | {uid: pair_id for uid, pair_id in elsewhere}
+    return found
+
+
+def _elsewhere(session: Session, uids: Iterable[str]) -> dict[str, int]:
+    """Pairs by uid whatever their video: a uid is taken once."""
+    rows = session.execute(select(PairRow.uid, PairRow.id).where(PairRow.uid.in_(uids)))
+    return {uid: pair_id for uid, pair_id in rows}
 
 
 def fingerprint(video_sha256: str, prompt: str, chosen: str, rejected: str) -> str:

@@ -27,7 +27,7 @@ from db.tables import ImportRow, ModelRow, PairOriginRow, UserRow, VideoRow, can
 from tempo_core import filters, perturbation
 from tempo_core.errors import Unknown
 from tempo_core.exchange.sidecar import Returned
-from tempo_core.types import IMPORTED, KINDS_OF_INPUT, Answer, FilterVerdict
+from tempo_core.types import IMPORTED, KINDS_OF_INPUT, Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,18 +259,8 @@ def _plan(session: Session, rows: _Rows, match: Match) -> _Plan:
 def _draft(match: Match, made: _Plan, chosen_id: int, rejected_id: int, prompt_id: int) -> PairDraft:
     return PairDraft(
         match.video_id, made.plan_id, chosen_id, rejected_id, prompt_id, made.kind, made.magnitude, made.difficulty,
-        made.n_clips, _verdicts(match, made.kind), match.found.returned.uid if match.found.returned else None,
+        made.n_clips, match.verdicts, match.found.returned.uid if match.found.returned else None,
     )  # fmt: skip
-
-
-def _verdicts(match: Match, kind: str) -> tuple[FilterVerdict, ...]:
-    """As they were when the pair was made; a foreign pair is judged by the rules that hold for every kind."""
-    returned = match.found.returned
-    if returned is not None and match.plan is not None:
-        known = tuple(verdict for verdict in returned.filters if verdict.name in filters.FILTERS)
-        if known:
-            return known
-    return filters.run(Answer(match.pair.chosen, 0, "stop"), Answer(match.pair.rejected, 0, "stop"), kind)
 
 
 def _origin(source: Source, match: Match) -> dict[str, Any]:

@@ -119,24 +119,25 @@ def find(session: Session, recipe: Recipe) -> tuple[int, Answer] | None:
 def known(session: Session, recipes: Iterable[Recipe]) -> dict[Recipe, tuple[int, Answer]]:
     """Which of these recipes were answered already: what a resumed job need not ask again.
 
-    One query for all orders of a timeline that were asked alike.
+    One query for all orders of a timeline, and all seeds, that were asked alike.
     """
-    asked: dict[Recipe, dict[int | None, Recipe]] = {}
+    asked: dict[Recipe, dict[tuple[int | None, int], Recipe]] = {}
     for recipe in recipes:
-        asked.setdefault(replace(recipe, plan_id=None), {})[recipe.plan_id] = recipe
+        asked.setdefault(replace(recipe, plan_id=None, seed=0), {})[recipe.plan_id, recipe.seed] = recipe
     found: dict[Recipe, tuple[int, Answer]] = {}
-    for alike, by_plan in asked.items():
+    for alike, several in asked.items():
         values = {
             "video_id": alike.video_id,
             "timeline_id": alike.timeline_id or 0,
             "model_id": alike.model_id,
             "prompt_id": alike.prompt_id,
             "sampling_id": alike.sampling_id,
-            "seed": alike.seed,
-            "plans": [plan_id or 0 for plan_id in by_plan],
+            "plans": sorted({plan_id or 0 for plan_id, _ in several}),
+            "seeds": sorted({seed for _, seed in several}),
         }
-        for plan_id, row_id, text, n_tokens, finish, log_prob in session.execute(_KNOWN, values):
-            found[by_plan[plan_id]] = (row_id, Answer(text, n_tokens, cast(Any, finish), log_prob))
+        for plan_id, seed, row_id, text, n_tokens, finish, log_prob in session.execute(_KNOWN, values):
+            if (plan_id, seed) in several:
+                found[several[plan_id, seed]] = (row_id, Answer(text, n_tokens, cast(Any, finish), log_prob))
     return found
 
 
@@ -148,14 +149,14 @@ def _or_zero(column: Any) -> ColumnElement[int]:
 _INSERT = insert(ResponseRow).returning(ResponseRow.id, sort_by_parameter_order=True)
 _R = ResponseRow
 # Built once: building it for each of thousands of answers costs more than the query.
-_KNOWN = select(_R.plan_id, _R.id, _R.text, _R.n_tokens, _R.finish, _R.log_prob).where(
+_KNOWN = select(_R.plan_id, _R.seed, _R.id, _R.text, _R.n_tokens, _R.finish, _R.log_prob).where(
     _R.video_id == bindparam("video_id"),
     _or_zero(_R.timeline_id) == bindparam("timeline_id"),
     _or_zero(_R.plan_id).in_(bindparam("plans", expanding=True)),
     _R.model_id == bindparam("model_id"),
     _R.prompt_id == bindparam("prompt_id"),
     _R.sampling_id == bindparam("sampling_id"),
-    _R.seed == bindparam("seed"),
+    _R.seed.in_(bindparam("seeds", expanding=True)),
 )
 
 

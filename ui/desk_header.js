@@ -54,7 +54,7 @@ function chips(pair, looking) {
     level ? h('span', { class: `chip level l${level}`, title: `Measured difficulty ${value.toFixed(2)} (1 = hard), compared inside ${pair.kind}` },
       h('span', { class: 'meter', 'aria-hidden': 'true' }, ...[1, 2, 3, 4].map((n) => h('i', { class: n <= level ? 'on' : '', style: { height: `${3 * n}px` } }))), h('b', {}, LEVELS[level]))
       : chip('Not made here: no plan, so no measured difficulty', 'imported'),
-    chip(aliases, pair.kind, pair.magnitude ? h('b', {}, `r=${[pair.magnitude, ...(pair.aliases || [])].sort((x, y) => x - y).join('=')}`) : null),
+    plan ? chip(aliases, pair.kind, pair.magnitude ? h('b', {}, `r=${[pair.magnitude, ...(pair.aliases || [])].sort((x, y) => x - y).join('=')}`) : null) : null,
     plan ? chip('Clips of the clean video that the perturbed one still has', `${edit.order.length} of ${edit.ranges.length} clips kept`) : null,
     pair.diff.order_kept === null ? null : chip('Share of matched sentences that both responses tell in the same order', 'order kept', h('b', {}, `${Math.round(100 * pair.diff.order_kept)}%`)),
     plan && edit.order.length === edit.ranges.length && edit.order.every((clip, j) => clip === j) ? h('span', { class: 'chip warn' }, 'no change: the order is the true one') : null,

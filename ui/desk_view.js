@@ -94,7 +94,7 @@ class DeskView {
     this.asked.replaceChildren(h('b', {}, `${asked}: `), pair.prompt);
     this.asked.title = pair.prompt;
     if (this.blind) return;
-    const kind = pair.kind[0].toUpperCase() + pair.kind.slice(1);
+    const kind = pair.kind === 'imported' ? 'The same video: the order is not known' : pair.kind[0].toUpperCase() + pair.kind.slice(1);
     this.el.querySelector('.player.perturbed .name').replaceChildren(h('b', {}, kind), pair.magnitude ? ` r=${pair.magnitude}` : '');
   }
 
@@ -153,7 +153,7 @@ class DeskView {
     const clip = edit.clipAt(clean), here = edit.segments[p.segment];
     this.map.at(clean, shown, clip, here.shown);
     tell(this.el.querySelector('.player.clean .now'), clip < 0 ? 'between clips' : `clip ${clip + 1}`);
-    tell(this.el.querySelector('.player.perturbed .now'), `clip ${here.clip + 1}, shown ${ordinal(here.shown + 1)}`);
+    tell(this.el.querySelector('.player.perturbed .now'), `clip ${here.clip + 1}${this.pair.kind === 'imported' ? '' : `, shown ${ordinal(here.shown + 1)}`}`);
     if (told) tell(this.time, p.lock === 'content' ? `${clock(shown)} / ${clock(edit.shownLength)}` : `${clock(clean)} / ${clock(edit.fileLength)}`);
     const gone = p.loop !== null && !edit.order.includes(p.loop);
     for (const side of ['clean', 'perturbed']) {

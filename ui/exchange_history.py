@@ -6,7 +6,7 @@ import streamlit as st
 
 from db import imports
 from db.imports import ImportCard
-from ui import state, tables, when
+from ui import state, tables, when, words
 from ui.text import escaped
 
 MOST_LINES = 1_000
@@ -19,18 +19,21 @@ def show() -> None:
         st.info("Nothing was imported yet.", icon=":material/history:")
         return
     st.caption("Choose a file to see which of its lines were skipped.")
-    number = tables.chosen(
-        [
-            {"file": card.name, "form": card.format.replace("_", " "), "read": card.n_read if card.done else None,
-             "imported": card.n_imported, "skipped": len(card.skipped) if card.done else None,
-             "": "" if card.done else "interrupted: import it again to go on", "when": when.told(card.created_ms),
-             "by": card.by, "sha256": card.file_sha256[:12]}
-            for card in cards
-        ],
-        "imports",
-    )  # fmt: skip
+    rows = [_row(card) for card in cards]
+    number = tables.chosen([{name: v for name, v in row.items() if any(r[name] != "" for r in rows)} for row in rows],
+                           "imports")  # fmt: skip
     if number is not None:
         _skipped(cards[number])
+
+
+def _row(card: ImportCard) -> dict[str, object]:
+    """What is empty in every row is not shown."""
+    return {
+        "file": card.name, "form": words.pair_form(card.format), "read": card.n_read if card.done else None,
+        "imported": card.n_imported, "skipped": len(card.skipped) if card.done else None,
+        "state": "" if card.done else "interrupted: import it again to go on", "when": when.told(card.created_ms),
+        "by": card.by, "sha256": card.file_sha256[:12],
+    }  # fmt: skip
 
 
 def _skipped(card: ImportCard) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import islice
 from pathlib import Path
 
@@ -12,8 +11,9 @@ from db import import_matches, jobs, videos
 from db.import_matches import Match, Seen
 from db.jobs import Job
 from jobs.payloads import ImportPayload
+from tempo_core import filters
 from tempo_core.exchange import READERS, reading
-from ui import server, state
+from ui import server, state, words
 from ui.acting import queue, telling, work
 from ui.text import escaped, untrusted
 
@@ -22,6 +22,7 @@ LOOKED = 300
 SHOWN = 5
 """Pairs of a file whose texts are shown."""
 LONGEST = 300
+HERE, MISSING = "the pair is here already", "its video is not in the library"
 BY_KEYS = "by its keys"
 FORMS = (
     "JSONL, JSON or parquet of **ms-swift**, **TRL**, **LLaMA-Factory**, flat **Hugging Face** sets, **LLaVA-Hound** "
@@ -56,9 +57,9 @@ def _form() -> ImportPayload | None:
     place = left.text_input("File or folder", key="import_place", placeholder="/data/pairs/train.jsonl").strip()
     folder = right.text_input("Folder of its videos", key="import_videos", placeholder="looked up in the library",
                               help="Where the video paths of the file begin; else the library is searched")  # fmt: skip
-    form = left.selectbox("Form", [BY_KEYS, *READERS], key="import_form")
+    form = left.selectbox("Form", [BY_KEYS, *READERS], key="import_form", format_func=words.pair_form)
     right.space("small")
-    skip = right.checkbox("Leave out pairs whose video is not in the library", key="import_skip",
+    skip = right.checkbox("Skip pairs without their video", key="import_skip",
                           help="Otherwise the whole file is refused and the videos are named")  # fmt: skip
     if left.button("Look inside", icon=":material/search:", disabled=not place):
         st.session_state["import_looked"] = place
@@ -72,31 +73,56 @@ def _look(payload: ImportPayload) -> None:
     place = Path(payload.path).expanduser()
     with state.database().reading() as session:
         shelf = import_matches.shelf(session)
+    n_good, n_missing, cut = 0, 0, False
     for path in reading.files_of(place):
         form = reading.recognised(path, READERS, payload.format)
         some = list(islice(reading.found(path, READERS[form], LOOKED), LOOKED))
         with state.database().reading() as session:
             matches = import_matches.matched(session, shelf, some, Seen())
         _file(path, form, matches, by_bytes=payload.videos is not None)
-    if st.button("Import", icon=":material/download:", type="primary"):
+        n_missing += sum(match.missing for match in matches)
+        n_good += sum(not match.reason for match in matches)
+        cut = cut or len(matches) >= LOOKED
+    if n_missing and not payload.skip_missing:
+        st.warning(
+            f"{n_missing:,} of these pairs have no video in the library, so the files would be refused. Scan the "
+            "folder of the videos first, or choose to skip such pairs.", icon=":material/videocam_off:"
+        )  # fmt: skip
+    nothing = not (n_good or cut or payload.videos)
+    if st.button("Import", icon=":material/download:", type="primary", disabled=nothing):
         st.session_state.pop("import_looked", None)
         queue(payload)
 
 
 def _file(path: Path, form: str, matches: list[Match], *, by_bytes: bool) -> None:
-    st.markdown(f"**{escaped(path.name)}**: {escaped(form.replace('_', ' '))}")
+    st.markdown(f"**{escaped(path.name)}**: {escaped(words.pair_form(form))}")
     good = [match for match in matches if not match.reason]
     n_whole = sum(match.plan is not None for match in good)
     first = f"Of the first {len(matches):,} records" if len(matches) == LOOKED else f"Of {len(matches):,} records"
     whole = f", {n_whole:,} of them with their plan" if n_whole else ""
-    st.caption(f"{first} {len(good):,} would come in{whole}.")
+    n_refused = sum(not filters.passed(match.verdicts) for match in good)
+    refused = f" A filter rule would refuse {n_refused:,} of these." if n_refused else ""
+    st.caption(f"{first} {len(good):,} would come in{whole}.{refused}")
     if by_bytes:
         st.caption("Names are looked up in the library here; the import itself goes by the bytes in the folder named.")
-    reasons = Counter(match.reason for match in matches if match.reason)
-    if reasons:
-        st.dataframe([{"records": n, "left out because": why} for why, n in reasons.most_common(20)], hide_index=True)
+    _reasons([match for match in matches if match.reason])
     if good:
         _texts(good[:SHOWN])
+
+
+def _reasons(matches: list[Match]) -> None:
+    """Why records would be left out, alike ones together, with the first of each."""
+    alike: dict[str, list[Match]] = {}
+    for match in matches:
+        what = HERE if match.here is not None else MISSING if match.missing else match.reason
+        alike.setdefault(what, []).append(match)
+    if alike:
+        st.dataframe(
+            [{"records": len(some), "left out because": what,
+              "such as": f"line {some[0].found.line}" + (f": {some[0].reason}" if what != some[0].reason else "")}
+             for what, some in sorted(alike.items(), key=lambda item: -len(item[1]))],
+            hide_index=True, column_config={"records": st.column_config.NumberColumn(width="small")},
+        )  # fmt: skip
 
 
 def _texts(matches: list[Match]) -> None:

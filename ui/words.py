@@ -23,6 +23,21 @@ PACINGS: Mapping[str, str] = {
     "hard_to_easy": "hard to easy, a stage per level (control)",
 }
 
+PAIR_FORMS: Mapping[str, str] = {
+    "ms_swift": "ms-swift",
+    "ms_swift_rejected_video": "ms-swift, rejected video",
+    "llama_factory": "LLaMA-Factory",
+    "trl": "TRL",
+    "rrpo": "RRPO",
+    "hound": "LLaVA-Hound, VistaDPO, 2U1",
+    "hub": "Hugging Face rows",
+}
+"""Forms of files that are imported."""
+
+
+def pair_form(code: str) -> str:
+    return PAIR_FORMS.get(code, code)
+
 
 def recipe(code: str) -> str:
     return RECIPES.get(code, code)

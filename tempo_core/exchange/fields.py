@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from tempo_core.exchange.base import Unreadable
 LONGEST_TEXT = 20_000
 """Characters of a prompt or an answer (our choice: thirty times an ordinary description)."""
 SHOWN = 60
+_UNUSABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def shown(value: Any) -> str:
@@ -31,7 +33,7 @@ def checked(value: Any, name: str) -> str:
     if len(value) > LONGEST_TEXT:
         raise Unreadable(f"{name} has {len(value):,} characters, at most {LONGEST_TEXT:,} are taken")
     # JSON can spell half a character, which no file and no database can hold.
-    if any("\ud800" <= c <= "\udfff" or c == "\0" for c in value):
+    if _UNUSABLE.search(value):
         raise Unreadable(f"{name} holds half a character or a zero")
     return value
 

@@ -177,7 +177,7 @@ def _listed(values: Iterable[str]) -> str:
 FORM = Form(
     name="hub",
     title="Hugging Face parquet",
-    leaves_out="Nothing but the videos: the columns hold the texts and all that is known of how a pair was made.",
+    leaves_out="The columns hold the texts and all that is known of how a pair was made; only the videos stay here.",
     record=columns,
     readme=card,
     file=parquet,

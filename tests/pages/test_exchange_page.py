@@ -96,15 +96,17 @@ def test_an_empty_studio_says_where_pairs_come_from_and_that_nothing_went_out(em
 def test_a_file_is_shown_before_anything_is_written_and_imported_by_a_job(filled, tmp_path):
     path = rows(tmp_path, {}, {"chosen": "Red rises, twice."}, {"chosen": ""}, {"video": "gone.mp4"})
     app = looked_into(path)
-    assert "hub" in texts(app) and "Of 4 records 2 would come in" in texts(app)
+    assert "Hugging Face rows" in texts(app) and "Of 4 records 2 would come in" in texts(app)
     reasons, shown = frames(app)
     assert dict(zip(reasons["left out because"], reasons["records"], strict=True)) == {
-        "a text is empty": 1, "no video of the library is called gone.mp4": 1,
+        "a text is empty": 1, "its video is not in the library": 1,
     }  # fmt: skip
+    assert "line 4: no video of the library is called gone.mp4" in reasons["such as"].tolist()
     assert shown["chosen"].tolist() == [f"Red rises. {EVIL}", "Red rises, twice."]
     with filled.reading() as session:
         before = pairs.counts(session).total
-    widget(app.checkbox, "Leave out pairs whose video is not in the library").check().run()
+    assert "1 of these pairs have no video in the library, so the files would be refused" in texts(app)
+    widget(app.checkbox, "Skip pairs without their video").check().run()
     press(app, "Import")
     assert newest(filled).payload == {"path": path, "format": None, "videos": None, "skip_missing": True}
     do(filled)
@@ -115,6 +117,8 @@ def test_a_file_is_shown_before_anything_is_written_and_imported_by_a_job(filled
     history = opened("exchange", part="History")
     (table,) = frames(history)
     assert table[["read", "imported", "skipped"]].values.tolist() == [[4, 2, 2]]
+    again = looked_into(path)
+    assert "Of 4 records 0 would come in" in texts(again) and button(again, "Import").disabled
     with filled.reading() as session:
         newest_pair = pairs.page(session, limit=1000)[-1].id
     assert "Imported from" in texts(opened("pairs", pair=str(newest_pair)))
