@@ -51,7 +51,10 @@ def short_answers(before: Sequence[ItemScore], after: Sequence[ItemScore], seed:
     if change.high < 0:
         return Finding("red", f"{told}. They got worse. {_REMEDY}")
     reasons = [
-        (change.low < FALL, f"a loss of more than {-100 * FALL:g} points is not ruled out"),
+        (
+            change.low < FALL,
+            f"a loss of more than {-100 * FALL:g} points is not ruled out (more held-out videos would tell)",
+        ),
         (unparsed[1] - unparsed[0] >= UNPARSED, f"{100 * UNPARSED:g} points more are unparsed"),
         (words[1] >= LONGER * max(words[0], 1.0), f"they are {LONGER:g} times as long"),
     ]

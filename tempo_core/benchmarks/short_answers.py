@@ -25,7 +25,7 @@ from tempo_core.worlds import Event, WorldQuestion, WorldVideo, caption_of, ques
 from tempo_core.worlds.vocabulary import OPPOSITE
 
 _GREEDY = Sampling(input="video", temperature=0.0, repetition_penalty=1.0, max_new_tokens=32)
-_BATCH = 16
+_BATCH, _QUESTIONS = 16, 6
 
 
 class ShortAnswers:
@@ -34,7 +34,7 @@ class ShortAnswers:
     name = "short_answers"
 
     def settings(self, material: Material) -> JsonDict:
-        return {"version": 1, "prompt": PROMPT_VERSION, "parser": PARSER_VERSION}
+        return {"version": 2, "prompt": PROMPT_VERSION, "parser": PARSER_VERSION}
 
     def run(self, model: AskedModel, material: Material, report: Report) -> tuple[Score, ...]:
         drawn = [(video, spec) for video in material.videos if (spec := read_spec(video.video.path)) is not None]
@@ -68,15 +68,20 @@ def _answers(
 
 
 def _items(model: AskedModel, video: HeldOutVideo, spec: WorldVideo, seed: int) -> Iterator[Item]:
-    for question in questions(spec, seed):
-        yield _choice(video, question)
-    if model.prompt_set != "embedded":
+    if model.prompt_set == "embedded":
+        # What it was not taught to answer it describes the video to, before any training: nothing could get worse.
+        asked = {q.text: q for k in range(_QUESTIONS) for q in questions(spec, seed + k) if q.kind == "content"}
+        for k, question in enumerate(asked.values()):
+            yield _choice(video, question, f"content/{k}")
+    else:
+        for question in questions(spec, seed):
+            yield _choice(video, question, question.kind)
         rng = random.Random(f"{seed}|{video.video.sha256}|yes or no")
         yield _yes_no(video, "yes_no_content", *_about_one(rng, spec.events))
         yield _yes_no(video, "yes_no_order", *_about_two(rng, spec.events))
 
 
-def _choice(video: HeldOutVideo, asked: WorldQuestion) -> Item:
+def _choice(video: HeldOutVideo, asked: WorldQuestion, name: str) -> Item:
     options = asked.options
     return Item(
         VideoName(video.video.sha256[:12]),
@@ -86,7 +91,7 @@ def _choice(video: HeldOutVideo, asked: WorldQuestion) -> Item:
         (asked.kind,),
         video.video.sha256,
         labels=letters(options),
-        id=f"{video.video.sha256[:12]}/{asked.kind}",
+        id=f"{video.video.sha256[:12]}/{name}",
     )
 
 

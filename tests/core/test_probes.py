@@ -194,6 +194,9 @@ def test_without_captions_it_says_how_to_get_them(specs, material):
 
 def test_short_answers_are_asked_as_the_model_can_be_asked(specs, material):
     letters = measured("short_answers", Reader(specs, RULES["longest"]), material)
+    # The embedded model is asked what it was taught, several times a video.
+    assert set(letters) == {"accuracy", "content", "median_words"}
+    assert 3 * N_VIDEOS < letters["accuracy"].n <= 6 * N_VIDEOS
     assert (letters["accuracy"].n_unparsed, letters["median_words"].value) == (0, 1.0)
     general = Talker(specs, "general")
     found = measured("short_answers", general, material)
