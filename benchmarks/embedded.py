@@ -74,14 +74,29 @@ class Studio:
     def do(self, payload: Payload) -> JsonDict:
         """The task itself, in this process: what is timed is the work and not the queue."""
         with self.database.session() as session:
-            job_id = launch.enqueue_in(session, payload, self.person)
-        return self.work(job_id, payload)
+            launch.enqueue_in(session, payload, self.person)
+        job = self.claimed(f"{payloads.needs_of(payload)}:0")
+        if job is None or job.kind != payloads.kind_of(payload):
+            raise RuntimeError(f"The queue of {self.home.root} holds other work. Take another --home.")
+        return self.work(job)
 
-    def work(self, job_id: int, payload: Payload) -> JsonDict:
-        kind, folder = payloads.kind_of(payload), self.home.runs / "jobs" / str(job_id)
+    def claimed(self, slot: str) -> Job | None:
+        """The next job; what an ended call of this script had begun is taken back first."""
+        with self.database.session() as session:
+            for left in jobs.running(session):
+                jobs.lost(session, left.id, left.token or "", "killed", "The script ended.")
+            return jobs.claim(session, slot, lease_ms=86_400_000)
+
+    def work(self, job: Job) -> JsonDict:
+        """Do a claimed job to its end."""
+        folder = self.home.runs / "jobs" / str(job.id)
         folder.mkdir(parents=True, exist_ok=True)
-        job = tasks.JobRef(job_id, kind, payload, 1, "", folder, self.home)
-        return tasks.load(kind)(self.database, job, Quiet())  # type: ignore[arg-type]
+        payload = payloads.parse(job.kind, job.payload)
+        at = tasks.JobRef(job.id, job.kind, payload, job.attempt, job.token or "", folder, self.home)
+        result = tasks.load(job.kind)(self.database, at, Quiet())  # type: ignore[arg-type]
+        with self.database.session() as session:
+            jobs.succeed(session, job.id, job.token or "", result)
+        return result
 
 
 def cpu_s() -> float:
@@ -137,21 +152,10 @@ def experiment(studio: Studio, version: int, args: argparse.Namespace, times: Ti
             studio.database, studio.person, "embedded", design, EMBEDDED_MODEL, version_id=version, asked=ASKED
         )
     )
-    while (job := claimed(studio)) is not None:
-        payload = payloads.parse(job.kind, job.payload)
+    while (job := studio.claimed("gpu:0")) is not None:
         with timing(f"{job.kind} {job.payload['run_id']}", times):
-            result = studio.work(job.id, payload)
-        with studio.database.session() as session:
-            jobs.succeed(session, job.id, job.token or "", result)
+            studio.work(job)
     return number
-
-
-def claimed(studio: Studio) -> Job | None:
-    """The next job; what an ended call of this script had begun is taken back first."""
-    with studio.database.session() as session:
-        for left in jobs.running(session):
-            jobs.lost(session, left.id, left.token or "", "killed", "The script ended.")
-        return jobs.claim(session, "gpu:0", lease_ms=86_400_000)
 
 
 def table(studio: Studio, number: int) -> tuple[list[dict[str, object]], str]:

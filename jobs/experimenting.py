@@ -19,8 +19,8 @@ from db.session import Database
 from jobs import launch, payloads, starting
 from jobs.payloads import EvaluatePayload
 from tempo_core import benchmarks
-from tempo_core.curriculum import training_plan
-from tempo_core.errors import TooFew
+from tempo_core.curriculum import TrainingPlan, training_plan
+from tempo_core.errors import EmptyStage, TooFew
 from tempo_core.experiments import Arm, Design, arms, cells
 from tempo_core.types import PairRef
 from tempo_core.video_llms import checkpoints
@@ -71,8 +71,15 @@ def _steps(arm: Arm, refs: Sequence[PairRef], n_examples: int | None) -> Steps:
     of_sft = config.sft_steps
     if of_sft is None and n_examples is not None:
         of_sft = n_examples // config.sft_examples_per_step
-    planned = training_plan(refs, config, skip_small=True).n_steps if set(arm.phases) != {"sft"} else 0
-    return {phase: of_sft if phase == "sft" else planned for phase in arm.phases}
+    return {phase: of_sft if phase == "sft" else _planned(arm, refs).n_steps for phase in arm.phases}
+
+
+def _planned(arm: Arm, refs: Sequence[PairRef]) -> TrainingPlan:
+    """Levels with fewer pairs than a step are left out, in every arm alike."""
+    try:
+        return training_plan(refs, arm.config, skip_small=True)
+    except EmptyStage as error:
+        raise EmptyStage(f"{arm.name} cannot be trained. {error}") from error
 
 
 def _total(steps: Steps) -> int | None:
@@ -115,7 +122,7 @@ def queue(
         refs = starting.refs(session, version_id)
         for arm in found:
             if set(arm.phases) != {"sft"}:
-                training_plan(refs, arm.config, skip_small=True)
+                _planned(arm, refs)
         phases = sorted({phase for arm in found for phase in arm.phases})
         sft_set_id = starting.checked_data(session, person, checkpoint, phases, version_id, sft_set_id)
         experiment_id = experiments.create(

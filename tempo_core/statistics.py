@@ -264,11 +264,11 @@ def _widened(means: NDArray[np.float64], of_each: NDArray[np.float64], confidenc
     n_seeds, mean = len(of_each), float(of_each.mean())
     of_seeds = float(of_each.var(ddof=1)) / n_seeds if n_seeds > 1 else 0.0
     if of_seeds == 0:
-        return all_seeds
+        return np.asarray(all_seeds)
     deviation = all_seeds - mean + sqrt(n_seeds / (n_seeds - 1)) * (drawn_seeds - all_seeds)
     degrees = (n_seeds - 1) * (1 + float(all_seeds.var()) / of_seeds) ** 2
     widened = student_t(int(min(degrees, _MANY)), confidence) / NormalDist().inv_cdf((1 + confidence) / 2)
-    return mean + widened * deviation
+    return np.asarray(mean + widened * deviation)
 
 
 _MANY = 200

@@ -87,6 +87,7 @@ def margins(found: Sequence[Learned], colours: Palette) -> go.Figure:
             mode="markers+lines+text",
             text=[f"{line.level or ''}" for line in ours],
             textposition="top center",
+            cliponaxis=False,
             marker={"size": 11, "symbol": KIND_SYMBOLS[number % len(KIND_SYMBOLS)],
                     "color": [colours.levels.get(line.level or 0, charts.GREY) for line in ours]},
             line={"color": charts.GREY, "width": 1, "dash": ("solid", "dash", "dot")[number % 3]},

@@ -61,9 +61,10 @@ def _said(agreement: Agreement) -> str:
 
 
 def _row(line: Learned) -> dict[str, object]:
+    learned_at = "not seen" if line.passed_at is None else f"step {line.passed_at}"
     return {
         "kind": line.kind, "level": line.level, "": level_word(line.level), "pairs": line.n,
         "difficulty": line.difficulty, "margin before": line.before, "margin after": line.after,
-        "right before": line.right_before, "learned at": line.passed_at, "mean accuracy": line.area,
+        "right before": line.right_before, "learned at": learned_at, "mean accuracy": line.area,
         "chosen falls": "yes" if line.falling else "no",
     }  # fmt: skip

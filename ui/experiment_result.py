@@ -17,7 +17,6 @@ from ui import experiment_charts, state
 from ui.palette import palette
 from ui.text import escaped
 
-ICONS = {"better": ":material/trending_up:", "worse": ":material/trending_down:"}
 FORM = ("value", "low", "high", "change", "change_low", "change_high")
 METHOD = (
     "Means over the seeds' runs. Intervals are 95 %, resampling seeds and held-out videos; a change is taken seed by "
@@ -64,15 +63,15 @@ def _seeds_said(found: Sequence[Figure]) -> None:
 def _answer(answer: Answer) -> None:
     with st.container(border=True):
         st.markdown(f"**{escaped(answer.question)}** {escaped(answer.short, longest=600)}")
-        parts = [_part(f) for f in (*answer.better, *answer.worse, *answer.open)]
-        st.caption(escaped("; ".join(parts), longest=1500))
+        for verdict, figures in (("Better", answer.better), ("Worse", answer.worse), ("Cannot tell", answer.open)):
+            if figures:
+                told = f"{verdict}: " + ", ".join(_part(figure) for figure in figures)
+                st.caption(escaped(told, longest=1500))
 
 
 def _part(figure: Figure) -> str:
     change = figure.change
-    if change is None:
-        return ""
-    return f"{figure.metric} {change.mean:+.3f} [{change.low:+.3f}, {change.high:+.3f}] {figure.verdict}"
+    return "" if change is None else f"{figure.metric} {change.mean:+.3f} [{change.low:+.3f}, {change.high:+.3f}]"
 
 
 def _charts(one: Experiment, found: Sequence[Figure]) -> None:

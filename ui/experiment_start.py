@@ -22,6 +22,7 @@ from ui.acting import start_worker, telling
 from ui.text import escaped
 
 OFFERED = [name for name in RECIPES if not name.startswith("chosen") and name not in CHOSEN_ONLY.values()]
+SMALL = "Levels with fewer pairs than a step are left out."
 WORLD = "the drawn world's own examples"
 
 
@@ -80,7 +81,7 @@ def _queue(name: str, design: Design, model: Path, version: int, sft_set: int | 
     if ahead.training_s is not None:
         takes = f"about {curves.words_for(ahead.training_s)}, by earlier runs on these data"
     left, right = st.columns([5, 2], vertical_alignment="center")
-    left.caption(escaped(f"{ahead.n_runs} runs. Training takes: {takes}. Measuring comes on top."))
+    left.caption(escaped(f"{ahead.n_runs} runs. Training takes: {takes}. Measuring comes on top. {SMALL}"))
     if right.button("Queue all", type="primary", icon=":material/science:", width="stretch", disabled=not name.strip(),
                     help=None if name.strip() else "Give it a name first"):  # fmt: skip
         number = experimenting.queue(state.database(), state.person(), name, design, model, version_id=version,

@@ -8,7 +8,7 @@ from db import experiments
 from db.experiments import Cell, Experiment
 from jobs import experimenting
 from ui import experiment_learning, experiment_result, experiment_start, state
-from ui.acting import start_worker, telling
+from ui.acting import asked_id, start_worker, telling
 from ui.text import escaped
 
 VIEWS = ("Result", "Learning", "Runs")
@@ -26,8 +26,8 @@ def section() -> None:
     experiment_start.form(empty=not found)
     if not found:
         return
-    asked = st.query_params.get("experiment", "")
-    first = list(found).index(int(asked)) if asked.isdigit() and int(asked) in found else 0
+    asked = asked_id("experiment")
+    first = list(found).index(asked) if asked in found else 0
     number = st.selectbox("Experiment", list(found), first, format_func=lambda i: f"{i}: {found[i].name}")
     st.query_params["experiment"] = str(number)
     _show(found[number])
@@ -72,17 +72,14 @@ def _live(experiment_id: int, known: dict[str, int]) -> None:
         st.rerun(scope="app")
     done, total = counts.pop("succeeded", 0), len(cells)
     rest = ", ".join(f"{n:d} {where}" for where, n in counts.items())
-    left, stop, more = st.columns([5, 2, 2], vertical_alignment="center")
     told = f"{done:d} of {total:d} runs trained and measured" + (f"; {rest}" if rest else "")
-    left.progress(done / max(1, total), escaped(told))
-    waits = bool(counts.get("queued"))
-    if stop.button("Cancel the rest", icon=":material/cancel:", width="stretch", disabled=not waits, help=CANCEL):
-        with telling():
+    st.progress(done / max(1, total), escaped(told))
+    waits, missing = bool(counts.get("queued")), any(counts.get(where) for where in experimenting.MISSING)
+    with st.container(horizontal=True), telling():
+        if st.button("Cancel the rest", icon=":material/cancel:", disabled=not waits, help=CANCEL):
             experimenting.cancel_rest(state.database(), state.person(), experiment_id)
             st.rerun(scope="app")
-    missing = any(counts.get(where) for where in experimenting.MISSING)
-    if more.button("Queue what is missing", icon=":material/add:", width="stretch", disabled=not missing, help=MORE):
-        with telling():
+        if st.button("Queue what is missing", icon=":material/add:", disabled=not missing, help=MORE):
             experimenting.go_on(state.database(), state.person(), experiment_id)
             start_worker()
             st.rerun(scope="app")

@@ -217,12 +217,12 @@ def test_a_mean_that_every_resample_has_above_zero_is_as_sure_as_resamples_can_t
 def test_three_seeds_cover_the_truth_about_as_often_as_they_say():
     rng, covered = np.random.default_rng(7), 0
     groups = [i // 4 for i in range(160)]
-    for _ in range(60):
+    for _ in range(40):
         of_seed, of_group = rng.normal(0, 0.05, (3, 1)), np.repeat(rng.normal(0, 0.2, 40), 4)
         chance = np.clip(0.6 + of_seed + of_group, 0, 1)
         found = two_level_bootstrap((rng.random((3, 160)) < chance).astype(float), groups)
         covered += found.low <= 0.6 <= found.high
-    assert covered >= 54
+    assert covered >= 36
 
 
 def test_a_rank_correlation_is_between_its_bounds_and_that_of_a_constant_is_none():
