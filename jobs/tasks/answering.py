@@ -77,9 +77,9 @@ def _of_folder(payload: PairPayload) -> Answering:
 def _of_server(payload: PairPayload, server: Server, folder: Path) -> Answering:
     llm = video_llms.connect(server, folder / LOG)
     fingerprint = llm.check()
-    if payload.captions_from is None and not llm.check_pictures(payload.input):
+    sampling = replace(payload.sampling, positions=llm.positions)
+    if not llm.check_questions(sampling, pictures=payload.captions_from is None):
         print(
             f"{server.url} counts no tokens, so it could not be checked that {llm.name} sees the pictures.", flush=True
         )
-    sampling = replace(payload.sampling, positions=llm.positions)
     return Answering(llm, sampling, server.url, llm.family, fingerprint, llm.backend, llm.log)

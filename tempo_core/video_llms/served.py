@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from tempo_core.errors import ServerRefused, VideoLost
 from tempo_core.servers import Server
-from tempo_core.types import Answer, Frames, Input, JsonDict, Question, Sampling
+from tempo_core.types import Answer, Frames, JsonDict, Question, Sampling
 from tempo_core.video_llms import server_form
 from tempo_core.video_llms.answer_log import AnswerLog
 from tempo_core.video_llms.server_line import Line
@@ -29,7 +30,6 @@ LONG_SIDE = 448
 """As for Qwen2.5-VL in this process; the server's own processor may shrink pictures further."""
 MOST_FPS = 4.0
 """Above it Qwen2.5-VL would give neighbouring pictures one temporal position, and which model answers is not known."""
-_PROBE = Sampling(temperature=0.0, repetition_penalty=1.0, max_new_tokens=1)
 _PROBE_PX = 224
 _NAMED = 10
 
@@ -78,17 +78,20 @@ class ServedVideoLLM:
         told = {"server": self._line.url, "model": self.name, "root": str(known[self.name].get("root") or "")}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
-    def check_pictures(self, asked_on: Input) -> bool:
-        """Ask about made-up videos for one token each; whether the server's counts of tokens could be compared.
+    def check_questions(self, sampling: Sampling, *, pictures: bool = True) -> bool:
+        """Ask for one token about no video, one, and for clips two; whether the counts of tokens could be compared.
 
         Raises:
             VideoLost: The prompt does not grow by each video: the server leaves pictures away without a word.
-            QuestionRefused: It takes no videos, or not several in one question.
+            QuestionRefused: It takes no such sampling, no videos, or not several in one question.
         """
-        questions = [Question("Describe this."), Question("Describe this.", _made_up())]
-        if asked_on == "clips":
+        questions = [Question("Describe this.")]
+        if pictures:
+            questions.append(Question("Describe this.", _made_up()))
+        if pictures and sampling.input == "clips":
             questions.append(Question("Describe this.", clips=(_made_up(), _made_up())))
-        counts = [server_form.n_prompt_tokens(self._post(question, _PROBE, 0)) for question in questions]
+        small = replace(sampling, max_new_tokens=1)
+        counts = [server_form.n_prompt_tokens(self._post(question, small)) for question in questions]
         told = [count for count in counts if count is not None]
         if len(told) < len(counts):
             return False
@@ -127,8 +130,8 @@ class ServedVideoLLM:
         self.log.keep(body, answer)
         return answer
 
-    def _post(self, question: Question, sampling: Sampling, seed: int) -> object:
-        return self._line.post(ASK, server_form.body(self.server, question, sampling, seed))
+    def _post(self, question: Question, sampling: Sampling) -> object:
+        return self._line.post(ASK, server_form.body(self.server, question, sampling, seed=0))
 
 
 def _made_up() -> Frames:

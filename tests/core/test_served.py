@@ -306,7 +306,7 @@ def test_a_server_that_is_not_there_is_told_after_one_look():
 
 @pytest.mark.parametrize(("asked_on", "n_asked"), [("video", 2), ("captions", 2), ("clips", 3)])
 def test_small_questions_show_that_the_pictures_arrive(server, asked_on, n_asked):
-    assert asking(server).check_pictures(asked_on)
+    assert asking(server).check_questions(replace(SAMPLING, input=asked_on))
     assert [request.json["max_tokens"] for request in server.questions] == [1] * n_asked
 
 
@@ -314,12 +314,24 @@ def test_small_questions_show_that_the_pictures_arrive(server, asked_on, n_asked
 def test_a_server_that_loses_the_pictures_without_a_word_is_found_out(server, frames_as):
     server.sees = False
     with pytest.raises(VideoLost, match="does not see the pictures"):
-        asking(server, frames_as=frames_as).check_pictures("video")
+        asking(server, frames_as=frames_as).check_questions(SAMPLING)
+
+
+def test_a_setting_that_the_server_does_not_know_is_told_before_the_first_question(server):
+    server.trouble = lambda n, request: (
+        Fault(400, b'{"error": {"message": "Unknown parameter: repetition_penalty"}}')
+        if "repetition_penalty" in request.json else None
+    )  # fmt: skip
+    with pytest.raises(QuestionRefused, match="Unknown parameter: repetition_penalty"):
+        asking(server).check_questions(SAMPLING, pictures=False)
+    server.counts = True
+    assert asking(server).check_questions(replace(SAMPLING, repetition_penalty=1.0), pictures=False)
+    assert server.questions[-1].content == "Describe this."
 
 
 def test_a_server_that_counts_nothing_cannot_be_checked_and_says_so(server):
     server.counts = False
-    assert not asking(server).check_pictures("video")
+    assert not asking(server).check_questions(SAMPLING)
     assert asking(server).answer([Question("Tell.")], SAMPLING, [1])[0].n_tokens == 0
 
 

@@ -83,17 +83,18 @@ def test_a_thousand_answers_survive_a_kill_and_a_failing_server_and_none_is_aske
         n_pairs, n_plans = pairs.count(session, PairFilter()), len(session.execute(select(PlanRow.id)).all())
     expected = N_VIDEOS + n_plans
     assert expected > 1000 and n_pairs == n_plans
-    said = {server.said(body) for body in server.answered}
+    answered = [body for body in server.answered if json.loads(body)["max_tokens"] != 1]
+    said = {server.said(body) for body in answered}
     assert len(rows) == len({(timeline, plan) for timeline, plan, _ in rows}) == expected
     assert {text for *_, text in rows} == said and len(said) == expected
 
     # Nothing asked again that was kept; what was answered twice was on its way when the child died.
     asked_after = [request.body for request in server.questions[n_before:]]
     assert not {sha256(body) for body in asked_after} & kept
-    twice = [body for body, n in Counter(server.answered).items() if n > 1]
+    twice = [body for body, n in Counter(answered).items() if n > 1]
     assert len(twice) <= servers.AT_ONCE and set(twice) <= before
-    assert n_answered - len(kept) <= servers.AT_ONCE
-    assert len(server.answered) <= expected + servers.AT_ONCE
+    assert n_answered - len(kept) <= servers.AT_ONCE + 1  # one small question comes before the first
+    assert len(answered) <= expected + servers.AT_ONCE
 
 
 def sha256(body: bytes) -> str:
