@@ -159,9 +159,10 @@ def _could_show(found: Compared) -> str:
     changed = found.n_fixed + found.n_broken
     if found.mcnemar is None or not changed:
         return "" if changed else "No answer changed."
+    answers = "answer" if changed == 1 else "answers"
     return (
-        f"{changed:,} answers changed; with so many, about {100 * found.half_width:.1f} points is the least that could "
-        "have been shown."
+        f"{changed:,} {answers} changed; with so many, about {100 * found.half_width:.1f} points is the least that "
+        "could have been shown."
     )
 
 

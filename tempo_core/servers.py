@@ -57,21 +57,26 @@ def checked_url(text: str) -> str:
         raise ServerRefused(f"{text.strip()!r} is no address of a server: http and https are taken. {example}")
     if parts.path.rstrip("/").endswith(("/completions", "/models")):
         raise ServerRefused(f"{text.strip()!r} is the address of one question; leave its end away. {example}")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}{parts.path.rstrip('/')}"
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{name}{'' if port is None else f':{port}'}{parts.path.rstrip('/')}"
 
 
 def _plain(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
 
 
+def host(url: str) -> str:
+    """The machine of an address, with its port: what a page shows, where a whole address would become a link."""
+    return urlsplit(url).netloc
+
+
 def on_this_machine(url: str) -> bool:
     """Whether what is sent there stays on this machine: a loopback address, or the name localhost."""
-    host = urlsplit(url).hostname or ""
+    name = urlsplit(url).hostname or ""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(name).is_loopback
     except ValueError:
-        return host == "localhost"
+        return name == "localhost"
 
 
 def key() -> str:

@@ -50,7 +50,7 @@ def _form() -> None:
     name = left.text_input("Name of the set", key="captions_name", placeholder="the file's name")
     skip = right.checkbox("Leave out videos that were not scanned", key="captions_skip",
                           help="Otherwise the file is refused")  # fmt: skip
-    if st.button("Read in", icon=":material/upload_file:", key="captions_import", disabled=not file.strip()):
+    if st.button("Import", icon=":material/upload_file:", key="captions_import", disabled=not file.strip()):
         queue(CaptionsPayload(file.strip(), folder.strip() or None, name.strip() or None, skip))
 
 

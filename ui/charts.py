@@ -224,14 +224,22 @@ class Dot:
     chance: float | None
 
 
-def dots(found: Sequence[Dot], palette: Palette, title: str = "", *, shares: bool = True) -> go.Figure:
-    """One row per metric, one dot with its interval per model; chance as a cross. Shares stand on an axis of 0 to 1."""
+def dots(
+    found: Sequence[Dot], palette: Palette, title: str = "", *, shares: bool = True, models: Sequence[str] = ()
+) -> go.Figure:
+    """One row per metric, one dot with its interval per model; chance as a cross. Shares stand on an axis of 0 to 1.
+
+    Args:
+        models: All that have a sign of their own on a page, so that it is the same in several figures.
+    """
     figure = go.Figure()
     metrics = list(dict.fromkeys(dot.metric for dot in found))
-    models = list(dict.fromkeys(dot.model for dot in found))
+    models = list(models) or list(dict.fromkeys(dot.model for dot in found))
     symbols = ("circle", "square", "diamond", "triangle-up", "star", "hexagon")
     for i, model in enumerate(models):
         ours = [dot for dot in found if dot.model == model]
+        if not ours:
+            continue
         shift = (i - (len(models) - 1) / 2) * 0.6 / max(1, len(models))
         figure.add_scatter(
             x=[dot.value for dot in ours],
@@ -268,9 +276,9 @@ def dots(found: Sequence[Dot], palette: Palette, title: str = "", *, shares: boo
     return figure
 
 
-def differences(found: Sequence[Dot], palette: Palette, baseline: str) -> go.Figure:
+def differences(found: Sequence[Dot], palette: Palette, title: str, models: Sequence[str] = ()) -> go.Figure:
     """As `dots`, around zero: what is left of the line is worse than the baseline, what is right of it better."""
-    figure = dots(found, palette, f"Difference to {baseline}, percentage points")
+    figure = dots(found, palette, title, models=models)
     for trace in figure.data:
         trace.x = [100 * value for value in trace.x]
         trace.error_x.array = [100 * value for value in trace.error_x.array]

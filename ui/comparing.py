@@ -32,6 +32,8 @@ def compared(sheet: Sheet, before: Checkpoint, after: Checkpoint, metric: str) -
 def _compared(home: str, before: Ids, after: Ids) -> Compared | str:
     """Evaluations never change, so their ids are enough; several are the tasks of one mean."""
     first, second = _items(before), _items(after)
+    if not all((*first, *second)):
+        return "no single answers"
     try:
         if len(first) == 1:
             return comparisons.compare(first[0], second[0])

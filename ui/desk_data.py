@@ -135,6 +135,8 @@ def pair(card: PairCard, clock: Clock, sign: Sign) -> dict[str, Any]:
         "aliases": list(card.plan.aliases) if card.plan else [],
         "difficulty": {"value": card.difficulty, "level": card.level, "axis": "measured"},
         "input": card.input,
+        # Captions that came with the data set: no model saw the frames then.
+        "given": "captions" in card.from_clean.sampling,
         "prompt": card.prompt,
         "ranges": ranges,
         "order": list(card.plan.order) if card.plan and card.timeline else list(range(len(ranges))),

@@ -20,7 +20,9 @@ class FrameStrip {
     if (!this.open || !pair) return;
     const { edit } = pair, seen = pair.key_frames || [], n = edit.ranges.length;
     const count = edit.order.reduce((sum, clip) => sum + (seen[clip] || []).length, 0);
-    this.told.textContent = seen.length ? `${pair.input === 'video' || pair.input === 'clips' ? 'Frames that both questions showed' : 'Key frames that the captions were asked about'}: ${seen.flat().length} clean, ${count} perturbed`
+    const what = pair.given ? 'Key frames of the clips, whose captions came with the data set; no model saw these'
+      : pair.input === 'video' || pair.input === 'clips' ? 'Frames that both questions showed' : 'Key frames that the captions were asked about';
+    this.told.textContent = seen.length ? `${what}: ${seen.flat().length} clean, ${count} perturbed`
       : 'Which frames the model saw is not known: this pair was not made here.';
     const clips = { clean: edit.ranges.map((_, i) => i), perturbed: edit.order };
     this.cells = [];

@@ -90,7 +90,7 @@ class DeskView {
   _tags() {
     const { pair } = this;
     this.el.querySelector('.player.clean .name').replaceChildren(h('b', {}, this.blind ? 'Video' : 'Clean'));
-    const asked = { captions: 'Asked about clip captions', video: 'Asked about the frames', clips: 'Asked clip by clip' }[pair.input] || 'Asked';
+    const asked = pair.given ? 'Asked about captions of the data set' : { captions: 'Asked about clip captions', video: 'Asked about the frames', clips: 'Asked clip by clip' }[pair.input] || 'Asked';
     this.asked.replaceChildren(h('b', {}, `${asked}: `), pair.prompt);
     this.asked.title = pair.prompt;
     if (this.blind) return;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -89,23 +89,26 @@ def _browse(both: Sequence[Both], lines: Sequence[EvaluationLine | None], chosen
         return
     if len(kept) > MOST_ROWS:
         st.caption(f"The first {MOST_ROWS:,} of {len(kept):,} are listed.")
-    rows = [
-        {"item": one.after.item, "video": one.after.group[:40], "outcome": one.outcome,
-         "baseline": _mark(one.before), "its answer": one.before.response,
-         "compared": _mark(one.after), "the answer": one.after.response}
-        for one in kept[:MOST_ROWS]
-    ]  # fmt: skip
+    known = [line for line in reversed(lines) if line is not None]
+    asked = evaluation_asked.questions(known)
+    rows = [_row(one, asked) for one in kept[:MOST_ROWS]]
     picked = tables.chosen(rows, f"answers_{wanted}", height=min(360, 38 + 35 * len(rows)))
-    asked = st.query_params.get("item", "")
     names = [one.after.item for one in kept]
+    item = st.query_params.get("item", "")
     if picked is not None:
-        asked = names[picked]
-    if asked in names:
-        st.query_params["item"] = asked
-        _detail(kept[names.index(asked)], lines, chosen)
-    else:
-        st.query_params.pop("item", None)
-        st.caption("Choose a row to see the question, both answers, and the frames that were shown.")
+        item = names[picked]
+    place = names.index(item) if item in names else 0
+    st.query_params["item"] = names[place]
+    _detail(kept[place], known, chosen)
+
+
+def _row(one: Both, asked: Mapping[str, str]) -> dict[str, str]:
+    question = {"question": asked.get(one.after.item, "")} if asked else {}
+    return question | {
+        "baseline": _mark(one.before), "its answer": one.before.response,
+        "compared": _mark(one.after), "the answer": one.after.response,
+        "video": one.after.group[:12], "outcome": one.outcome, "item": one.after.item,
+    }  # fmt: skip
 
 
 def _filtered(both: Sequence[Both], wanted: str) -> list[Both]:
@@ -122,9 +125,10 @@ def _mark(item: ItemScore) -> str:
     return {0.0: "wrong", 1.0: "right"}.get(item.correct, f"{item.correct:.2f}")
 
 
-def _detail(one: Both, lines: Sequence[EvaluationLine | None], chosen: Sequence[Checkpoint]) -> None:
+def _detail(one: Both, lines: Sequence[EvaluationLine], chosen: Sequence[Checkpoint]) -> None:
     with st.container(border=True):
-        evaluation_asked.show(one.after, [line for line in reversed(lines) if line is not None])
+        st.caption(f"Item {escaped(one.after.item)}, {escaped(one.outcome)}")
+        evaluation_asked.show(one.after, lines)
         for column, checkpoint, item in zip(st.columns(2), chosen, (one.before, one.after), strict=True):
             with column.container(border=True):
                 st.caption(f"{escaped(named(checkpoint))}: **{escaped(_mark(item))}**")

@@ -35,11 +35,24 @@ def folder_of(line: EvaluationLine) -> Path:
     return state.home().runs / "jobs" / str(line.job_id) / "asked"
 
 
+def questions(lines: Sequence[EvaluationLine]) -> dict[str, str]:
+    """The question of each item of a figure, where one of these measurements kept it."""
+    for line in lines:
+        kept = _all(line)
+        if kept:
+            return {item: asked.question for (metric, item), asked in kept.items() if metric == line.metric}
+    return {}
+
+
 def _kept(line: EvaluationLine, item: str) -> Asked | None:
+    return _all(line).get((line.metric, item))
+
+
+def _all(line: EvaluationLine) -> dict[tuple[str, str], Asked]:
     path = folder_of(line) / f"{line.benchmark}.jsonl"
     if line.job_id is None or not path.is_file():
-        return None
-    return _read(str(path.parent), line.benchmark, path.stat().st_mtime_ns).get((line.metric, item))
+        return {}
+    return _read(str(path.parent), line.benchmark, path.stat().st_mtime_ns)
 
 
 @st.cache_data(max_entries=4, show_spinner=False)

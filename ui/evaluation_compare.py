@@ -62,7 +62,10 @@ def show() -> None:
 
 def _newest_ways(found: Sequence[Sheet]) -> list[Sheet]:
     """Of a benchmark that was asked in several ways the newest: each counts once for the correction."""
-    return list({sheet.benchmark: sheet for sheet in reversed(found)}.values())
+    newest: dict[str, Sheet] = {}
+    for sheet in found:
+        newest.setdefault(sheet.benchmark, sheet)
+    return list(newest.values())
 
 
 def _figure(sheet: Sheet, metric: str, chosen: tuple[Checkpoint, Checkpoint]) -> _Figure:

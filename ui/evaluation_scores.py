@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -53,17 +53,34 @@ def show() -> None:
     st.caption(EXPLAINED.get(sheet.benchmark, TITLES.get(sheet.benchmark, ("", ""))[1]))
     coverage(sheet)
     evaluation_findings.show(tuple(sheet.lines.values()))
-    options = {c.key: c for c in in_columns(sheet.checkpoints)}
-    proposed = [c.key for c in newest_of_each(sheet.checkpoints)]
-    keys = st.multiselect("Checkpoints", list(options), proposed, key=f"columns_{sheet.key}", max_selections=8,
-                          format_func=lambda key: named(options[key]))  # fmt: skip
-    chosen = in_columns([options[key] for key in keys])
+    chosen, baseline = _choose(sheet)
     if not chosen:
         st.caption("Choose a checkpoint.")
         return
+    changes = {
+        (c.key, metric): compared(sheet, baseline, c, metric)
+        for metric in sheet.metrics for c in chosen if c != baseline
+    }  # fmt: skip
     _beside(sheet, chosen)
     _runs(sheet, chosen)
-    _differences(sheet, chosen)
+    _plots(sheet, chosen, baseline, changes)
+    _changes(sheet, chosen, baseline, changes)
+
+
+def _choose(sheet: Sheet) -> tuple[list[Checkpoint], Checkpoint]:
+    """The columns, and the one that the others are compared with."""
+    options = {c.key: c for c in in_columns(sheet.checkpoints)}
+    proposed = [c.key for c in newest_of_each(sheet.checkpoints)]
+    left, right = st.columns([5, 2])
+    keys = left.multiselect("Checkpoints", list(options), proposed, key=f"columns_{sheet.key}", max_selections=8,
+                            format_func=lambda key: named(options[key]))  # fmt: skip
+    chosen = in_columns([options[key] for key in keys])
+    bases = [c.key for c in chosen] or list(options)
+    asked = st.query_params.get("baseline", "")
+    key = right.selectbox("Baseline of differences", bases, bases.index(asked) if asked in bases else 0,
+                          format_func=lambda k: named(options[k]), key=f"baseline_{sheet.key}")  # fmt: skip
+    st.query_params["baseline"] = key
+    return chosen, options[key]
 
 
 def coverage(sheet: Sheet) -> None:
@@ -92,22 +109,23 @@ def coverage(sheet: Sheet) -> None:
 
 # ---- a column a checkpoint -------------------------------------------------------------------------------------------
 def _beside(sheet: Sheet, chosen: Sequence[Checkpoint]) -> None:
-    """As a paper would print it, then the same as dots."""
+    """As a paper would print it."""
     heads = _heads(chosen)
-    rows = []
-    for metric in sheet.metrics:
-        lines = [sheet.line(checkpoint, metric) for checkpoint in chosen]
-        known = [line for line in lines if line is not None]
-        if known:
-            cells = {h: _cell(line) for h, line in zip(heads, lines, strict=True)}
-            rows.append({"figure": metric, **cells, "chance": known[0].chance, "questions": known[0].n,
-                         "videos": known[0].n_groups,
-                         "unparsed": ", ".join(str(line.n_unparsed) for line in known)
-                         if any(line.n_unparsed for line in known) else "0"})  # fmt: skip
-    form = {"chance": st.column_config.NumberColumn(format="%.3f"), "figure": st.column_config.Column(pinned=True)}
-    st.dataframe(rows, hide_index=True, key=f"beside_{sheet.key}", column_config=form)
-    dots = [_dot(sheet, c, metric) for c in chosen for metric in sheet.metrics]
-    _plots(sheet, [dot for dot in dots if dot is not None])
+    rows = [_figure_row(sheet, metric, chosen, heads) for metric in sheet.metrics]
+    form = {"figure": st.column_config.Column(pinned=True)}
+    st.dataframe([row for row in rows if row], hide_index=True, key=f"beside_{sheet.key}", column_config=form)
+
+
+def _figure_row(sheet: Sheet, metric: str, chosen: Sequence[Checkpoint], heads: Sequence[str]) -> dict[str, Any]:
+    lines = [sheet.line(checkpoint, metric) for checkpoint in chosen]
+    known = [line for line in lines if line is not None]
+    if not known:
+        return {}
+    unparsed = ", ".join(str(line.n_unparsed) for line in known) if any(line.n_unparsed for line in known) else "0"
+    cells = {head: _cell(line) for head, line in zip(heads, lines, strict=True)}
+    chance = "" if known[0].chance is None else f"{known[0].chance:.3f}"
+    counts = {"questions": known[0].n, "videos": known[0].n_groups, "unparsed": unparsed}
+    return {"figure": metric, **cells, "chance": chance, **counts}
 
 
 def _heads(chosen: Sequence[Checkpoint]) -> list[str]:
@@ -138,30 +156,46 @@ def _group(sheet: Sheet, metric: str) -> str:
     return "whole" if metric in comparisons.wholes(sheet.benchmark, sheet.metrics) else "tasks"
 
 
-def _plots(sheet: Sheet, found: Sequence[Dot]) -> None:
-    """Order and content apart, wholes and tasks apart."""
-    grouped: dict[str, list[Dot]] = {}
-    for dot in found:
-        grouped.setdefault(_group(sheet, dot.metric), []).append(dot)
-    for column, (group, dots) in zip(st.columns(max(1, len(grouped))), grouped.items(), strict=True):
-        figure = charts.dots(dots, palette(st.context.theme.type), HEADS[group], shares=group != "units")
-        column.plotly_chart(figure, key=f"dots_{sheet.key}_{group}", alt=f"{HEADS[group]}: figures with intervals")
+def _plots(
+    sheet: Sheet, chosen: Sequence[Checkpoint], baseline: Checkpoint, changes: Mapping[tuple[str, str], Compared | str]
+) -> None:
+    """Order and content apart, wholes and tasks apart; values left, in the same rows differences to the baseline."""
+    grouped: dict[str, list[str]] = {}
+    for metric in sheet.metrics:
+        grouped.setdefault(_group(sheet, metric), []).append(metric)
+    colours, models = palette(st.context.theme.type), [named(c) for c in chosen]
+    for group, metrics in grouped.items():
+        values = [dot for m in metrics for c in chosen if (dot := _dot(sheet, c, m)) is not None]
+        moved = [
+            Dot(m, named(c), one.difference, one.low, one.high, one.n, None)
+            for m in metrics for c in chosen if isinstance(one := changes.get((c.key, m)), Compared)
+        ]  # fmt: skip
+        left, right = st.columns(2)
+        if values:
+            figure = charts.dots(values, colours, HEADS[group], shares=group != "units", models=models)
+            left.plotly_chart(figure, key=f"dots_{sheet.key}_{group}", alt=f"{HEADS[group]}: figures with intervals")
+        if moved and group != "units":
+            figure = charts.differences(moved, colours, f"Difference to {named(baseline)}, points", models)
+            right.plotly_chart(
+                figure, key=f"moved_{sheet.key}_{group}", alt="Paired differences with intervals around 0"
+            )
 
 
 def _runs(sheet: Sheet, chosen: Sequence[Checkpoint]) -> None:
     """Intervals cover the choice of questions, not the luck of a training run: that is told column by column."""
     with state.database().reading() as session:
         alike = sheets.seeds(session, sheet.checkpoints)
-    for checkpoint in chosen:
-        if checkpoint.run_id is None:
-            continue
+    told = []
+    for checkpoint in (c for c in chosen if c.run_id is not None):
         others = alike[checkpoint.key]
-        if len(others) < 3:
-            count = "one training run" if len(others) == 1 else f"{len(others):,} training runs"
-            st.caption(f"{escaped(named(checkpoint))}: **{count}**; its interval does not cover the luck of training.")
-        else:
-            spread = escaped(_spread(sheet, checkpoint, others), longest=600)
-            st.caption(f"{escaped(named(checkpoint))}: {len(others):,} seeds; {spread}")
+        count = "one training run" if len(others) == 1 else f"{len(others)} training runs"
+        more = f" ({_spread(sheet, checkpoint, others)})" if len(others) >= 3 else ""
+        told.append(f"{named(checkpoint)}: {count}{more}")
+    if told:
+        st.caption(
+            f":material/casino: {escaped('; '.join(told), longest=2000)}. An interval covers the choice of questions, "
+            "not the luck of training; see **Experiments** for several seeds."
+        )
 
 
 def _spread(sheet: Sheet, checkpoint: Checkpoint, run_ids: Sequence[int]) -> str:
@@ -172,42 +206,26 @@ def _spread(sheet: Sheet, checkpoint: Checkpoint, run_ids: Sequence[int]) -> str
         values = [line.value for c in seeds if (line := sheet.line(c, metric)) is not None]
         if values:
             told.append(f"{metric} {min(values):.3f} to {max(values):.3f}")
-    return f"lowest to highest: {', '.join(told)}."
+    return f"lowest to highest: {', '.join(told)}"
 
 
 # ---- differences -----------------------------------------------------------------------------------------------------
-def _differences(sheet: Sheet, chosen: Sequence[Checkpoint]) -> None:
-    """Each figure's paired difference to one baseline, as dots around zero and as a table."""
-    if len(chosen) < 2:
+def _changes(
+    sheet: Sheet, chosen: Sequence[Checkpoint], baseline: Checkpoint, changes: Mapping[tuple[str, str], Compared | str]
+) -> None:
+    """Each figure's paired difference to the baseline as a table."""
+    if not changes:
         return
-    st.subheader("Differences to a baseline")
-    options = {c.key: c for c in chosen}
-    asked = st.query_params.get("baseline", "")
-    first = list(options).index(asked) if asked in options else 0
-    key = st.selectbox("Baseline", list(options), first, format_func=lambda k: named(options[k]),
-                       key=f"baseline_{sheet.key}")  # fmt: skip
-    st.query_params["baseline"] = key
-    others = [c for c in chosen if c.key != key]
-    found = {
-        (c.key, metric): compared(sheet, options[key], c, metric) for metric in sheet.metrics for c in others
-    }  # fmt: skip
-    told = [
-        Dot(metric, named(c), one.difference, one.low, one.high, one.n, None)
-        for metric in sheet.metrics for c in others
-        if isinstance(one := found[c.key, metric], Compared) and sheet.is_share(metric)
-    ]  # fmt: skip
-    if told:
-        figure = charts.differences(told, palette(st.context.theme.type), named(options[key]))
-        st.plotly_chart(figure, key=f"differences_{sheet.key}", alt="Paired differences with intervals around zero")
     wholes = comparisons.wholes(sheet.benchmark, sheet.metrics)
     rows = [
-        _row(sheet, metric, c, found[c.key, metric], whole=metric in wholes) for metric in sheet.metrics for c in others
-    ]
+        _row(sheet, metric, c, changes[c.key, metric], whole=metric in wholes)
+        for metric in sheet.metrics for c in chosen if c != baseline
+    ]  # fmt: skip
     st.dataframe(rows, hide_index=True, key=f"changes_{sheet.key}")
     st.caption(
-        "In percentage points, paired question by question; intervals by a bootstrap over videos. Tasks get intervals "
-        "and no verdict. **Compare two** adds McNemar's test, what the benchmark could have shown, and a correction "
-        "for how many benchmarks were looked at."
+        f"Against {escaped(named(baseline))}, paired question by question; intervals by a bootstrap over videos. Tasks "
+        "get intervals and no verdict. **Compare two** adds McNemar's test, what the benchmark could have shown, and a "
+        "correction for how many figures were looked at."
     )
 
 

@@ -10,8 +10,7 @@ from db import datasets, sft_sets
 from db.experiments import Asked
 from jobs import experimenting
 from jobs.experimenting import Ahead
-from tempo_core import curves
-from tempo_core.benchmarks import BENCHMARKS
+from tempo_core import benchmarks, curves
 from tempo_core.benchmarks.base import TITLES
 from tempo_core.errors import BadSettings
 from tempo_core.experiments import CHOSEN_ONLY, CONTROLS, Design
@@ -52,7 +51,7 @@ def form(empty: bool) -> None:
         options = [None, *sets]
         told = {None: WORLD, **{number: f"{card.name} {card.number}" for number, card in sets.items()}}
         chosen = left.selectbox("SFT set", options, key="exp_sft", format_func=told.__getitem__)
-        titles = {name: title for name, (title, _) in TITLES.items() if name in BENCHMARKS}
+        titles = {name: title for name, (title, _) in TITLES.items() if name in benchmarks.BENCHMARKS}
         asked = right.multiselect("Measured by", list(titles), key="exp_asked", format_func=titles.__getitem__,
                                   placeholder="all that fit the data")  # fmt: skip
         model = left.text_input("Model folder", str(EMBEDDED_MODEL), key="exp_model")

@@ -9,7 +9,7 @@ import streamlit as st
 
 from db import imports, pairs, reviews
 from db.pairs import PairCard
-from tempo_core import diff
+from tempo_core import diff, servers
 from tempo_core.diff import Sentence
 from ui import state
 from ui.acting import telling
@@ -52,7 +52,7 @@ def _answered(card: PairCard) -> str:
     """Which model said both texts, and where it was asked if not in this process."""
     made = card.from_clean
     sent = {"video": "frames sent as videos", "images": "frames sent as single pictures"}
-    where = [f"at {made.sampling['server']}"] if "server" in made.sampling else []
+    where = [f"at {servers.host(made.sampling['server'])}"] if "server" in made.sampling else []
     where += [sent[how] for how in [made.sampling.get("frames_as")] if how in sent]
     where += ["captions from a data set"] if "captions" in made.sampling else []
     return ", ".join([f"Answered by {made.model}", *where])

@@ -56,7 +56,7 @@ def _address() -> str:
         if not servers.on_this_machine(url):
             readable = " It is not encrypted on the way." if url.startswith("http:") else ""
             st.warning(
-                f"Frames and texts of your videos leave this machine for {escaped(url)}.{readable}",
+                f"Frames and texts of your videos leave this machine for {escaped(servers.host(url))}.{readable}",
                 icon=":material/outbound:",
             )
         return url
@@ -101,11 +101,12 @@ def _captions(place: st.delta_generator.DeltaGenerator) -> int | None:
         names = {card.id: card.name for card in caption_sets.listing(session)}
     if not names:
         return None
-    chosen: int | None = place.selectbox(
-        "Captions", [None, *names], key="make_captions",
-        format_func=lambda i: "asked of the model" if i is None else escaped(f"{i} {names[i]}"),
+    chosen: int = place.selectbox(
+        "Captions", [0, *names], key="make_captions",
+        format_func=lambda i: escaped(f"{i} {names[i]}") if i else "the model's own",
+        help="For questions on captions; sets are imported below",
     )  # fmt: skip
-    return chosen
+    return chosen or None
 
 
 def _folder(model: str, asked_on: Input) -> dict[str, object]:

@@ -131,7 +131,7 @@ def _missing(matrix: Matrix, sheet: Sheet, start_run: StartRun) -> None:
     st.subheader("Missing cells")
     for cell in cells:
         left, right = st.columns([5, 2], vertical_alignment="center")
-        about = f"{matrix.rows[cell.row]} → {_head(matrix, cell.column)}"
+        about = f"{matrix.rows[cell.row]} → {_head(matrix, cell.column).removeprefix('trains ')}"
         waits = cell.run_id is not None and not cell.differs
         if waits:
             left.markdown(

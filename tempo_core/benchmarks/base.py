@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tempo_core import statistics
 from tempo_core.types import (
     Answer,
+    Asked,
     Frames,
     ItemScore,
     JsonDict,
@@ -79,6 +80,12 @@ class Benchmark(Protocol):
 def video_of(pair: PreferencePair) -> HeldOutVideo:
     """The video of a held-out pair, on the timeline that the pair was made on."""
     return HeldOutVideo(pair.video, pair.times_sha256, pair.clip_key_frames)
+
+
+def about(pair: PreferencePair) -> Asked:
+    """A held-out pair, for people who look at single answers."""
+    responses = (f"chosen: {pair.chosen}", f"rejected: {pair.rejected}")
+    return Asked(pair.prompt, responses, responses[0], str(pair.video.path))
 
 
 def numbers_of(video: HeldOutVideo, order: Sequence[int] | None = None) -> list[int]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tempo_core.benchmarks.base import AskedModel, HeldOutVideo, Material, numbers_of, score, video_of
+from tempo_core.benchmarks.base import AskedModel, HeldOutVideo, Material, about, numbers_of, score, video_of
 from tempo_core.errors import TooFew
 from tempo_core.types import Frames, ItemScore, JsonDict, PreferencePair, Progress, Question, Report, Score
 
@@ -63,7 +63,7 @@ def _moved(
     for name, values in changed.items():
         for pair, before, after in zip(pairs, own, values, strict=True):
             moved = float(abs(after - before) > MOVED)
-            yield name, ItemScore(pair.uid, pair.video.sha256, moved, f"{after - before:+.4f} a token")
+            yield name, ItemScore(pair.uid, pair.video.sha256, moved, f"{after - before:+.4f} a token", about(pair))
 
 
 def _per_token(

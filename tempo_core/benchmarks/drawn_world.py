@@ -15,7 +15,7 @@ import numpy as np
 
 from tempo_core.benchmarks.base import AskedModel, HeldOutVideo, Material, frames_of, score
 from tempo_core.errors import TooFew
-from tempo_core.types import Frames, ItemScore, JsonDict, Progress, Question, Report, Sampling, Score
+from tempo_core.types import Asked, Frames, ItemScore, JsonDict, Progress, Question, Report, Sampling, Score
 from tempo_core.worlds import Event, caption_of, parse_events, read_events
 from tempo_core.worlds.vocabulary import DESCRIBE
 
@@ -30,6 +30,8 @@ CHANCE: dict[str, float | None] = {
 """Of a scorer that draws its four log-probabilities at random, one sixth get both of a `group` right."""
 
 TEMPORAL = ("swap", "group", "order", "earlier")
+LIKELIER = "Which caption is likelier on this video?"
+LIKELIER_TWICE = "Which caption is likelier on this video, and which on the one with the same two clips exchanged?"
 _SWAPS, _QUESTIONS, _BATCH = 4, 4, 16
 _GREEDY = Sampling(input="video", temperature=0.0, repetition_penalty=1.0, max_new_tokens=96)
 
@@ -45,6 +47,11 @@ class _Watched:
     @property
     def group(self) -> str:
         return self.held_out.video.sha256
+
+    def asked(self, question: str, truth: str, *others: str) -> Asked:
+        """For people who look at the answer; the options are those that likelihoods are compared of."""
+        options = (truth, *others) if others else ()
+        return Asked(question, options, truth, str(self.held_out.video.path), self.clean.numbers)
 
 
 class DrawnWorld:
@@ -91,18 +98,21 @@ def _order_by_likelihood(
     """
     asked: list[Question] = []
     captions: list[str] = []
+    told: list[list[str]] = []
     for watched in batch:
         questions, texts = _swapped(model, material, watched)
         asked += questions
         captions += texts
+        told.append(texts)
     values = iter(float(v.sum()) for v in model.log_probs(asked, captions))
-    for watched in batch:
+    for watched, texts in zip(batch, told, strict=True):
         tt = next(values)
         for k in range(_SWAPS):
             tf, ft, ff = next(values), next(values), next(values)
-            name = f"{watched.group[:12]}/{k}"
-            yield "swap", ItemScore(name, watched.group, float(tt > tf))
-            yield "group", ItemScore(name, watched.group, float(tt > tf and ff > ft and tt > ft and ff > tf))
+            name, about = f"{watched.group[:12]}/{k}", watched.asked(LIKELIER, texts[0], texts[1 + 3 * k])
+            yield "swap", ItemScore(name, watched.group, float(tt > tf), asked=about)
+            both = float(tt > tf and ff > ft and tt > ft and ff > tf)
+            yield "group", ItemScore(name, watched.group, both, asked=replace(about, question=LIKELIER_TWICE))
 
 
 def _swapped(model: AskedModel, material: Material, watched: _Watched) -> tuple[list[Question], list[str]]:
@@ -122,16 +132,18 @@ def _swapped(model: AskedModel, material: Material, watched: _Watched) -> tuple[
 
 def _swap(model: AskedModel, material: Material, batch: Sequence[_Watched]) -> Iterator[tuple[str, ItemScore]]:
     """`swap` alone, whatever the model is shown."""
-    asked, captions = [], []
+    asked: list[Question] = []
+    told: list[list[str]] = []
     for watched in batch:
         questions, texts = _swapped(model, material, watched)
         asked += [questions[0], *questions[1::3]]
-        captions += [texts[0], *texts[1::3]]
-    values = iter(float(v.sum()) for v in model.log_probs(asked, captions))
-    for watched in batch:
+        told.append([texts[0], *texts[1::3]])
+    values = iter(float(v.sum()) for v in model.log_probs(asked, [text for texts in told for text in texts]))
+    for watched, texts in zip(batch, told, strict=True):
         true = next(values)
         for k in range(_SWAPS):
-            yield "swap", ItemScore(f"{watched.group[:12]}/{k}", watched.group, float(true > next(values)))
+            name, about = f"{watched.group[:12]}/{k}", watched.asked(LIKELIER, texts[0], texts[1 + k])
+            yield "swap", ItemScore(name, watched.group, float(true > next(values)), asked=about)
 
 
 def _exchanged(n: int, i: int, j: int) -> list[int]:
@@ -150,8 +162,9 @@ def _told(model: AskedModel, material: Material, batch: Sequence[_Watched]) -> I
         name = watched.group[:12]
         recall = len(set(told) & set(watched.events)) / len(watched.events)
         ordered = sum(a < b for a, b in pairs) / len(pairs) if pairs else None
-        yield "recall", ItemScore(name, watched.group, recall, answer.text)
-        yield "order", ItemScore(name, watched.group, ordered, answer.text)
+        about = watched.asked(DESCRIBE[4], caption_of(watched.events))
+        yield "recall", ItemScore(name, watched.group, recall, answer.text, about)
+        yield "order", ItemScore(name, watched.group, ordered, answer.text, about)
 
 
 def _earlier(model: AskedModel, material: Material, batch: Sequence[_Watched]) -> Iterator[tuple[str, ItemScore]]:
@@ -163,13 +176,13 @@ def _earlier(model: AskedModel, material: Material, batch: Sequence[_Watched]) -
             first, second = (watched.events[i] for i in sorted(rng.sample(range(len(watched.events)), 2)))
             named = [first, second] if rng.random() < 0.5 else [second, first]
             question = Question(f"Which comes earlier, {named[0]} or {named[1]}?", watched.clean)
-            places.append((watched, k))
+            places.append((watched, k, watched.asked(question.text, str(first), str(second))))
             asked += [question, question]
             answers += [f"{first}.", f"{second}."]
     values = iter(float(v.sum()) for v in model.log_probs(asked, answers))
-    for watched, k in places:
+    for watched, k, about in places:
         right = float(next(values) > next(values))
-        yield "earlier", ItemScore(f"{watched.group[:12]}/{k}", watched.group, right)
+        yield "earlier", ItemScore(f"{watched.group[:12]}/{k}", watched.group, right, asked=about)
 
 
 def _content(model: AskedModel, material: Material, batch: Sequence[_Watched]) -> Iterator[tuple[str, ItemScore]]:
@@ -180,9 +193,9 @@ def _content(model: AskedModel, material: Material, batch: Sequence[_Watched]) -
         for k, event in enumerate(rng.sample(watched.events, min(_QUESTIONS, len(watched.events)))):
             asked.append((watched, k, event, Question(f"What does the {event.thing} do?", watched.clean)))
     answers = model.answer([question for *_, question in asked], _GREEDY, material.seed)
-    for (watched, k, event, _), answer in zip(asked, answers, strict=True):
-        right = float(answer.text.strip().startswith(event.action))
-        yield "content_questions", ItemScore(f"{watched.group[:12]}/{k}", watched.group, right, answer.text)
+    for (watched, k, event, question), answer in zip(asked, answers, strict=True):
+        right, about = float(answer.text.strip().startswith(event.action)), watched.asked(question.text, event.action)
+        yield "content_questions", ItemScore(f"{watched.group[:12]}/{k}", watched.group, right, answer.text, about)
 
 
 def _one_frame(model: AskedModel, material: Material, watched: _Watched) -> Frames:

@@ -28,7 +28,7 @@ class Answered:
     @property
     def score(self) -> ItemScore:
         right = None if self.read.choice is None else float(self.read.choice in self.item.truth)
-        return ItemScore(self.item.id, self.item.group, right, self.text, self.asked)
+        return ItemScore(self.item.id, self.item.group, right, self.text, self.asked or self.item.asked())
 
 
 def by_task(benchmark: str, answered: Sequence[Answered], seed: int) -> tuple[Score, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tempo_core.benchmarks.base import AskedModel, Material, frames_of, score, video_of
+from tempo_core.benchmarks.base import AskedModel, Material, about, frames_of, score, video_of
 from tempo_core.errors import TooFew
 from tempo_core.types import ItemScore, JsonDict, PreferencePair, Progress, Question, Report, Score, level_key
 
@@ -70,7 +70,7 @@ def _ratio(pair: PreferencePair) -> float:
 
 def _item(pair: PreferencePair, margin: float) -> ItemScore:
     """A tie is half right."""
-    return ItemScore(pair.uid, pair.video.sha256, 0.5 if margin == 0 else float(margin > 0))
+    return ItemScore(pair.uid, pair.video.sha256, 0.5 if margin == 0 else float(margin > 0), asked=about(pair))
 
 
 def _compare(model: AskedModel, material: Material, pairs: Sequence[PreferencePair]) -> Iterator[tuple[float, float]]:

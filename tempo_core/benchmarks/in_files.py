@@ -20,7 +20,7 @@ from tempo_core.benchmarks.folders import Folder, VideoName
 from tempo_core.benchmarks.items import Annotations, Item
 from tempo_core.benchmarks.shown import LONG_SIDE, N_PICTURES, Shown, shown
 from tempo_core.errors import MediaError, TooFew
-from tempo_core.types import Asked, JsonDict, Progress, Question, Report, Sampling, Score
+from tempo_core.types import JsonDict, Progress, Question, Report, Sampling, Score
 
 MAX_NEW_TOKENS = 32
 _GREEDY = Sampling(input="video", temperature=0.0, repetition_penalty=1.0, max_new_tokens=MAX_NEW_TOKENS)
@@ -125,12 +125,8 @@ class Opened:
             batch = asked[start : start + _BATCH]
             said = model.answer([Question(item.prompt(), frames) for item in batch], _GREEDY, 0)
             for item, answer in zip(batch, said, strict=True):
-                yield Answered(item, answer.text, item.parse(answer.text), self._asked(item, pictures))
-
-    def _asked(self, item: Item, pictures: Shown) -> Asked:
-        lines = [f"{label}. {text}" for label, text in zip(item.labels, item.options, strict=False)] or item.options
-        truth = " or ".join(lines[place] for place in item.truth)
-        return Asked(item.question, tuple(lines), truth, str(self.videos[item.video]), pictures.numbers)
+                asked_of = item.asked(str(self.videos[item.video]), pictures.numbers)
+                yield Answered(item, answer.text, item.parse(answer.text), asked_of)
 
 
 @dataclass(frozen=True, slots=True)

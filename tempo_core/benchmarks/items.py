@@ -18,6 +18,7 @@ from tempo_core.benchmarks import answers
 from tempo_core.benchmarks.answers import Read
 from tempo_core.benchmarks.folders import VideoName
 from tempo_core.benchmarks.rows import Row
+from tempo_core.types import Asked
 
 PROMPT_VERSION = 1
 
@@ -63,6 +64,12 @@ class Item:
     def parse(self, text: str) -> Read:
         """Which option an answer chose."""
         return answers.yes_no(text) if self.form == "yes_no" else answers.choice(text, self.labels, self.options)
+
+    def asked(self, video: str = "", numbers: tuple[int, ...] = ()) -> Asked:
+        """For people who look at the answer: options with their labels, and the right ones in words."""
+        lines = [f"{label}. {text}" for label, text in zip(self.labels, self.options, strict=False)]
+        options = tuple(lines) or self.options
+        return Asked(self.question, options, " or ".join(options[place] for place in self.truth), video, numbers)
 
     @property
     def chance(self) -> float:

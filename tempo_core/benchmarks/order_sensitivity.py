@@ -7,8 +7,9 @@ takes clips away, which also a model blind to order notices, so it stands apart 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from tempo_core.benchmarks.base import AskedModel, Material, frames_of, score, video_of
+from tempo_core.benchmarks.base import AskedModel, Material, about, frames_of, score, video_of
 from tempo_core.errors import TooFew
 from tempo_core.types import ItemScore, JsonDict, PreferencePair, Progress, Question, Report, Score, level_key
 
@@ -70,10 +71,14 @@ def _scores(material: Material, pairs: Sequence[PreferencePair], gained: dict[st
     for prefix, part in parts.items():
         # An interval is over videos: what only one of them has is left out.
         if len({pair.video.sha256 for pair in part}) > 1:
-            items = [ItemScore(p.uid, p.video.sha256, gained[p.uid], f"{gained[p.uid]:+.4f} a token") for p in part]
+            items = [_item(pair, gained[pair.uid]) for pair in part]
             yield score(OrderSensitivity.name, f"{prefix}per_token", items, 0.0, material.seed)
-            shares = [ItemScore(i.item, i.group, _above(gained[i.item]), i.response) for i in items]
+            shares = [replace(item, correct=_above(gained[item.item])) for item in items]
             yield score(OrderSensitivity.name, f"{prefix}share", shares, 0.5, material.seed)
+
+
+def _item(pair: PreferencePair, gain: float) -> ItemScore:
+    return ItemScore(pair.uid, pair.video.sha256, gain, f"{gain:+.4f} a token", about(pair))
 
 
 def _above(gain: float) -> float:

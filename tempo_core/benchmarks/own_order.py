@@ -21,7 +21,7 @@ from tempo_core.benchmarks.base import AskedModel, HeldOutVideo, Material, frame
 from tempo_core.benchmarks.folders import VideoName
 from tempo_core.benchmarks.items import PROMPT_VERSION, Item, letters
 from tempo_core.errors import TooFew
-from tempo_core.types import Frames, ItemScore, JsonDict, Progress, Question, Report, Sampling, Score
+from tempo_core.types import Asked, Frames, ItemScore, JsonDict, Progress, Question, Report, Sampling, Score
 from tempo_core.worlds import vocabulary
 
 UNITS = 4
@@ -35,6 +35,7 @@ CHANCE = {"letters": {"text": 1 / 4, "video": 1 / 4, "group": 1 / 16},
           "likelihood": {"text": 1 / 4, "video": 1 / 4, "group": 1 / 6}}  # fmt: skip
 """What independent guesses get: four letters, or four likelihoods drawn at random."""
 
+WHICH = "Which text fits the two clips as they are, and which fits them in the other order?"
 _GREEDY = Sampling(input="video", temperature=0.0, repetition_penalty=1.0, max_new_tokens=32)
 _BATCH = 8
 
@@ -206,8 +207,10 @@ def _plainly(captions: Sequence[str]) -> str:
 def _scores(found: Sequence[Unit], outcomes: Sequence[Outcome], chance: dict[str, float], seed: int) -> Iterator[Score]:
     items: dict[str, list[ItemScore]] = {"text": [], "video": [], "group": []}
     for unit, (text, video, said) in zip(found, outcomes, strict=True):
+        told = (_sentence(unit.captions), _sentence(unit.captions[::-1]))
+        about = Asked(WHICH, told, told[0], str(unit.video.video.path))
         for metric, right in (("text", text), ("video", video), ("group", _both([text, video]))):
-            items[metric].append(ItemScore(unit.name, unit.video.video.sha256, right, said))
+            items[metric].append(ItemScore(unit.name, unit.video.video.sha256, right, said, about))
     for metric, found_items in items.items():
         yield figures.scored(OwnOrder.name, metric, found_items, chance[metric], seed)
 

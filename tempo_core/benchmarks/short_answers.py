@@ -60,11 +60,11 @@ def _answers(
     for video, spec in batch:
         frames = frames_of(model, material, video)
         for item in _items(model, video, spec, material.seed):
-            items.append(item)
+            items.append((item, item.asked(str(video.video.path), frames.numbers)))
             # The embedded model has not learned to choose among letters; it says the option itself.
             asked.append(Question(item.question if model.prompt_set == "embedded" else item.prompt(), frames))
-    for item, answer in zip(items, model.answer(asked, _GREEDY, material.seed), strict=True):
-        yield Answered(item, answer.text, item.parse(answer.text))
+    for (item, about), answer in zip(items, model.answer(asked, _GREEDY, material.seed), strict=True):
+        yield Answered(item, answer.text, item.parse(answer.text), about)
 
 
 def _items(model: AskedModel, video: HeldOutVideo, spec: WorldVideo, seed: int) -> Iterator[Item]:

@@ -9,6 +9,7 @@ from tempo_core.types import ItemScore
 @dataclass(frozen=True)
 class Video:
     sha256: str
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Levelled:
     chosen: str = "as long as"
     rejected: str = "the other!"
     uid: str = ""
+    prompt: str = ""
 
 
 def test_a_level_that_only_one_video_has_is_left_out_and_the_other_figures_stand():

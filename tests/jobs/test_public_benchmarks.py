@@ -15,6 +15,7 @@ from db.pair_filters import PairFilter
 from jobs.__main__ import main
 from jobs.payloads import BadPayload, EvaluatePayload
 from jobs.tasks import in_files
+from tempo_core import benchmarks
 from tempo_core.errors import HeldOutLeak, TooFew
 from tempo_core.settings import Home
 from tests import studio
@@ -115,6 +116,30 @@ def test_a_run_is_not_scored_on_the_videos_that_it_was_trained_on(tmp_path):
     assert in_files.settings(opened, EvaluatePayload(run_id=1), found)["contaminated"] == ["1"]
     assert in_files.trained_on(database, opened, None, allowed=False) == ()
     database.close()
+
+
+def test_the_help_names_every_benchmark_and_both_engines(capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    told = "".join(capsys.readouterr().out.split())
+    for name in (*benchmarks.BENCHMARKS, *benchmarks.IN_FILES, "lmms-eval", "TEMPO_LMMS_EVAL_PYTHON", "--import"):
+        assert name in told, name
+
+
+def test_the_other_engine_is_refused_before_a_job_is_queued(
+    shell, qwen_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.delenv("TEMPO_LMMS_EVAL_PYTHON", raising=False)
+
+    def refused(*argv: str) -> str:
+        assert main(["evaluate", "--model", str(qwen_folder), *argv]) == 2
+        return capsys.readouterr().err
+
+    assert "pip install lmms-eval" in refused("--engine", "lmms-eval", "--tasks", "mvbench")
+    assert "needs its tasks" in refused("--engine", "lmms-eval")
+    assert "--engine lmms-eval" in refused("--tasks", "mvbench")
+    assert "holds no *_results.json" in refused("--import", str(tmp_path))
+    assert shell.started_jobs() == 0
 
 
 def test_a_benchmark_in_files_needs_its_folder():

@@ -38,8 +38,10 @@ def test_figures_stand_in_a_column_a_checkpoint_with_what_changed(filled):
     said = texts(app)
     assert "all four comparisons right" in said and "one training run" in said
     titles = [chart["layout"]["title"]["text"] for chart in charts(app)]
-    assert titles[:2] == ["Order of events", "Content: may be lost while order is learned"]
-    assert titles[2].startswith("Difference to base")
+    assert titles[0::2] == ["Order of events", "Content: may be lost while order is learned"]
+    assert all(title.startswith("Difference to base") for title in titles[1::2])
+    signs = [{line["name"]: line["marker"]["symbol"] for line in chart["data"]} for chart in charts(app)]
+    assert signs[0]["run 1: DPO"] == signs[1]["run 1: DPO"]
     press(app, "Measure before and after")
     with filled.reading() as session:
         assert [(job.kind, job.payload["run_id"]) for job in jobs.open_jobs(session)] == [("evaluate", 1)]
@@ -56,6 +58,18 @@ def test_a_partial_and_a_contaminated_score_say_so(filled):
     said = texts(opened("evaluate", benchmark="tempcompass"))
     assert "402 of 410 videos were there" in said and "9_reverse" in said
     assert "Contaminated: 1 of its videos were trained on" in said and "no leaderboard numbers" in said
+
+
+def test_what_a_probe_found_is_said_in_words_beside_its_figures(filled):
+    with filled.session() as session:
+        model = runs.get(session, 1).base_model_id
+        for moment, who, seen in (("base", None, 1.0), ("dpo", 1, 0.4)):
+            found = [finished._score(metric, seen, 0.0) for metric in ("other_video", "grey")]
+            scores = [Score("canary", *(getattr(one, name) for name in Score.__slots__[1:])) for one in found]
+            evaluations.record(session, scores, model, {"version": 1}, run_id=who, moment=moment)
+    app = opened("evaluate", benchmark="canary")
+    assert "Run 1, dpo" in app.error[0].value and "does not see the video" in app.error[0].value
+    assert "Base" in app.success[0].value and "100% with other video" in app.success[0].value.replace("\\", "")
 
 
 def test_a_benchmark_folder_is_looked_at_before_anything_is_queued(filled, tmp_path):
