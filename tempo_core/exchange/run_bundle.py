@@ -201,8 +201,8 @@ def _readme(found: RunBundle) -> str:
     return f"""# Run {o.run_id}: {markdown_text(o.name)}, to be trained elsewhere
 
 Recipe `{found.config.recipe}`, order `{found.config.pacing}`, seed {found.config.seed}: {len(found.pairs)} pairs in
-{n_steps} steps, {len(found.examples)} SFT examples. No video is needed; `pictures/` holds the frames that the model is
-shown.
+{n_steps} steps, {len(found.examples)} SFT examples.
+No video is needed; `pictures/` holds the frames that the model is shown.
 
 On a machine with a checkout of TEMPO Studio (this bundle was made by `{markdown_text(o.code_version)}`) and its
 packages, in the folder of the checkout:
@@ -218,6 +218,6 @@ packages, in the folder of the checkout:
 
     python -m jobs bring-back FOLDER
 
-The studio had {libraries}. Other versions or another kind of machine train the same pairs in the same order, but not
-to the same bits.
+The studio had {libraries}.
+Other versions or another kind of machine train the same pairs in the same order, but not to the same bits.
 """

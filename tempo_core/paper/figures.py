@@ -65,12 +65,14 @@ def curves(run: PaperRun) -> Figure | None:
     panels = {name: lines for name, lines in panels.items() if lines}
     if not panels:
         return None
-    figure = Figure(figsize=(WIDTH_IN, 1.9 * -(-len(panels) // 3)))
-    axes = figure.subplots(-(-len(panels) // 3), min(3, len(panels)), squeeze=False)
+    n_columns = 2 if len(panels) == 4 else min(3, len(panels))
+    n_rows = -(-len(panels) // n_columns)
+    figure = Figure(figsize=(WIDTH_IN, 1.9 * n_rows))
+    axes = figure.subplots(n_rows, n_columns, squeeze=False)
     for axis, (name, lines) in zip(axes.flat, panels.items(), strict=False):
         for key, points in lines.items():
             steps, values = [step for step, _ in points], [float("nan") if v is None else v for _, v in points]
-            axis.plot(steps, values, color=COLOURS[key], linestyle=DASHES[key], linewidth=1, label=key)
+            axis.plot(steps, values, color=COLOURS[key], linestyle=DASHES[key], linewidth=1, label=_level(key))
         axis.set_title(CURVES[name])
         axis.set_xlabel("step")
     for axis in axes.flat[len(panels) :]:
@@ -119,7 +121,7 @@ def order(planned: Sequence[PlannedPair]) -> Figure:
     for key, values in shares.items():
         axis.bar(
             edges[:-1], values, widths, bottom=below, align="edge", color=COLOURS[key], hatch=HATCHES[key],
-            edgecolor="white", linewidth=0, label=key,
+            edgecolor="white", linewidth=0, label=_level(key),
         )  # fmt: skip
         below = [a + b for a, b in zip(below, values, strict=True)]
     firsts: dict[int, int] = {}
@@ -146,6 +148,10 @@ def _shares(planned: Sequence[PlannedPair]) -> tuple[dict[str, list[float]], lis
     totals = [sum(of[column] for of in counts.values()) for column in range(n_columns)]
     shares = {key: [n / total for n, total in zip(of, totals, strict=True)] for key, of in counts.items() if any(of)}
     return shares, [min(n_steps, column * together) + 0.5 for column in range(n_columns + 1)]
+
+
+def _level(key: str) -> str:
+    return f"level {key[1:]}" if key[1:].isdigit() else key
 
 
 def _shown(text: str) -> str:

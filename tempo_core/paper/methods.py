@@ -140,7 +140,8 @@ def _rules(data: DataFacts) -> Iterator[str]:
         return
     names = listed([f"\\emph{{{escaped(rule.name)}}}" for rule in data.rules])
     yield (
-        f"Of {data.n_candidates:,} candidate pairs of these videos the rules {names} refused {data.n_refused:,} "
+        f"Of {data.n_candidates:,} candidate pairs of these videos the rules {names} refused "
+        f"{f'{data.n_refused:,}' if data.n_refused else 'none'} "
         "(Table~\\ref{tab:rules})."
     )
 
@@ -224,11 +225,11 @@ def _order(run: PaperRun) -> str:
     n_steps = len({place.step for place in run.planned})
     trained = len({place.pair_id for place in run.planned})
     epochs = "one epoch" if c["dpo_epochs"] == 1 else f"{c['dpo_epochs']} epochs"
-    axis = " of the nominal magnitude" if c.get("difficulty") == "paper" else ""
+    axis = ", with levels by nominal magnitude," if c.get("difficulty") == "paper" else ""
     matched = ", balanced so that the chosen answer is the longer one as often as the shorter one"
     return (
-        f"{_pairs(trained, capital=True)}{matched if c.get('length_matched') else ''} were trained on {pacing}, by "
-        f"levels{axis}, for {epochs} in {n_steps:,} steps of up to {c['pairs_per_step']} pairs."
+        f"{_pairs(trained, capital=True)}{matched if c.get('length_matched') else ''} were trained on {pacing}{axis} "
+        f"for {epochs} in {n_steps:,} steps of up to {c['pairs_per_step']} pairs."
     )
 
 

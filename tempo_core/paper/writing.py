@@ -85,7 +85,7 @@ def _caption(name: str) -> str:
     kind, _, of = name.partition("-")
     of = of.replace("-", " ").replace("_", r"\_")
     return {
-        "curves": f"Training curves of each level, {of}; l1 is the easiest.",
+        "curves": f"Training curves of each level, {of}; level 1 is the easiest.",
         "order": f"Share of each level in every step, {of}; lines mark the stages.",
         "scores": f"Scores on {of} with 95\\,\\% intervals; dotted: chance.",
     }[kind]

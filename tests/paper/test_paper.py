@@ -172,7 +172,7 @@ def test_the_section_is_filled_with_the_runs_numbers():
         r"(180 of 940 read, 3 bad) at most 4.3\,\% are bad with 95\,\% confidence, which is at most 2 of the 30 unread",
         "cut at the shares 0.25, 0.5, 0.75",
         "Run 1 trained base model", "with seed 0.",
-        "32 pairs were trained on from the easiest level to the hardest, one stage a level, by levels, for one epoch "
+        "32 pairs were trained on from the easiest level to the hardest, one stage a level for one epoch "
         "in 8 steps of up to 16 pairs",
         r"$\beta = 0.1$ against the model with which the stage begins and the learning rate $5 \times 10^{-6}$",
         r"rank 32, $\alpha = 64$", r"\emph{cosine}, 5\,\% warm{-}up".replace("{-}", "-"), "in float32",
