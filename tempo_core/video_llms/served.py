@@ -1,7 +1,7 @@
 """A model behind any OpenAI-compatible server, asked as the models of this process are. No torch comes with it.
 
 The one thing to know: what the server really runs cannot be seen from here. So its address, the model's name and what
-the server says of it are part of the model's fingerprint, and before the first question two or three small ones show
+the server says of it are part of the model's fingerprint, and before the first question up to three small ones show
 whether the pictures arrive: a prompt must grow by each video, or every answer would be about nothing.
 """
 
