@@ -144,6 +144,10 @@ def sentence(found: Compared, before: str, after: str, *, share: bool = True) ->
         share: The figure is a share, told in percentage points; others are told in their own unit.
     """
     told = f"{interval(found, share=share)} on {found.n:,} questions about {found.n_groups:,} videos"
+    if found.n_groups < statistics.FEWEST_GROUPS:
+        return (
+            f"Too few videos to tell {after} from {before}: {told}; a verdict needs {statistics.FEWEST_GROUPS} or more."
+        )
     if found.verdict == "cannot tell":
         return f"One cannot tell whether {after} differs from {before}: {told}. {_could_show(found)}".rstrip()
     is_what = found.verdict if share else "higher" if found.difference > 0 else "lower"

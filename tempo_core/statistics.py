@@ -152,6 +152,10 @@ def paired_bootstrap(
     return paired_mean_of_tasks([first], [second], [groups], seed, confidence)
 
 
+FEWEST_GROUPS = 6
+"""For a verdict. When all videos agree, chance alone does so in 2 of 2^n cases: under six that is more than 5 %."""
+
+
 def paired_mean_of_tasks(
     first: Sequence[ArrayLike],
     second: Sequence[ArrayLike],
@@ -169,8 +173,11 @@ def paired_mean_of_tasks(
     difference = float(np.mean([sums.sum() / counts.sum() for sums, counts in tasks]))
     drawn = np.mean([_resampled_means(*task, seed + i) for i, task in enumerate(tasks)], axis=0)
     low, high = _percentiles(drawn, confidence)
+    n_groups = sum(len(sums) for sums, _ in tasks)
     verdict: Verdict = "better" if low > 0 else "worse" if high < 0 else "cannot tell"
-    return Comparison(difference, low, high, verdict, _two_sided(drawn))
+    if n_groups < FEWEST_GROUPS:
+        verdict = "cannot tell"
+    return Comparison(difference, low, high, verdict, max(_two_sided(drawn), 2 * 0.5**n_groups))
 
 
 def _minus(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:

@@ -91,7 +91,8 @@ def _browse(both: Sequence[Both], lines: Sequence[EvaluationLine | None], chosen
         st.caption(f"The first {MOST_ROWS:,} of {len(kept):,} are listed.")
     known = [line for line in reversed(lines) if line is not None]
     asked = evaluation_asked.questions(known)
-    rows = [_row(one, asked) for one in kept[:MOST_ROWS]]
+    said = any(one.before.response or one.after.response for one in both)
+    rows = [_row(one, asked, said=said) for one in kept[:MOST_ROWS]]
     picked = tables.chosen(rows, f"answers_{wanted}", height=min(360, 38 + 35 * len(rows)))
     names = [one.after.item for one in kept]
     item = st.query_params.get("item", "")
@@ -102,13 +103,12 @@ def _browse(both: Sequence[Both], lines: Sequence[EvaluationLine | None], chosen
     _detail(kept[place], known, chosen)
 
 
-def _row(one: Both, asked: Mapping[str, str]) -> dict[str, str]:
+def _row(one: Both, asked: Mapping[str, str], *, said: bool) -> dict[str, str]:
     question = {"question": asked.get(one.after.item, "")} if asked else {}
-    return question | {
-        "baseline": _mark(one.before), "its answer": one.before.response,
-        "compared": _mark(one.after), "the answer": one.after.response,
-        "video": one.after.group[:12], "outcome": one.outcome, "item": one.after.item,
-    }  # fmt: skip
+    marks = {"baseline": _mark(one.before), "compared": _mark(one.after)}
+    texts = {"baseline said": one.before.response, "compared said": one.after.response} if said else {}
+    about = {"video": one.after.group[:12], "outcome": one.outcome, "item": one.after.item}
+    return question | marks | texts | about
 
 
 def _filtered(both: Sequence[Both], wanted: str) -> list[Both]:

@@ -22,6 +22,8 @@ def show(item: ItemScore, lines: Sequence[EvaluationLine]) -> None:
         if (asked := _kept(line, item.item)) is not None:
             _question(asked)
             _frames(asked, item, line)
+            if (pair_id := _pair(item.item)) is not None:
+                _pair_link(pair_id)
             return
     if (pair_id := _pair(item.item)) is not None:
         _of_pair(pair_id)
@@ -118,5 +120,9 @@ def _of_pair(pair_id: int) -> None:
     with right:
         st.caption("rejected")
         untrusted(card.final_rejected)
+    _pair_link(pair_id)
+
+
+def _pair_link(pair_id: int) -> None:
     st.page_link("pages/pairs.py", label="Open the pair", icon=":material/compare:",
                  query_params={"pair": str(pair_id)})  # fmt: skip

@@ -20,7 +20,7 @@ from ui.palette import palette
 from ui.text import escaped
 
 HEADS = {
-    "order": "Order of events", "content": "Content: may be lost while order is learned", "whole": "As a whole",
+    "order": "Order of events", "content": "Content", "whole": "As a whole",
     "tasks": "Task by task", "units": "In their own units",
 }  # fmt: skip
 ORDER = ("swap", "group", "order", "earlier")
@@ -30,9 +30,9 @@ EXPLAINED = {
         "**swap**: the true caption is likelier than one with two events exchanged. **group**: and so it is for the "
         "video with the same two clips exchanged, all four comparisons right. **order**: share of event pairs told in "
         "their true order. **earlier**: which of two events came first. **recall**: share of the events that a "
-        "description names. **content_questions**: what an object does; needs no order. **control**: the same "
-        "questions on one frame alone, or on the clips in a random order; what is above chance there is not sight of "
-        "time."
+        "description names. **content_questions**: what an object does; needs no order. Content may be lost while "
+        "order is learned. **control**: the same questions on one frame alone, or on the clips in a random order; what "
+        "is above chance there is not sight of time."
     ),
     "held_out_preference": (
         "**accuracy**: the chosen response is likelier as a whole. **accuracy_per_token**: per token, so that a longer "
@@ -175,7 +175,7 @@ def _plots(
             figure = charts.dots(values, colours, HEADS[group], shares=group != "units", models=models)
             left.plotly_chart(figure, key=f"dots_{sheet.key}_{group}", alt=f"{HEADS[group]}: figures with intervals")
         if moved and group != "units":
-            figure = charts.differences(moved, colours, f"Difference to {named(baseline)}, points", models)
+            figure = charts.differences(moved, colours, f"Points against {named(baseline)}", models)
             right.plotly_chart(
                 figure, key=f"moved_{sheet.key}_{group}", alt="Paired differences with intervals around 0"
             )

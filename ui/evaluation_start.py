@@ -34,12 +34,11 @@ def show() -> None:
         st.info("No trained run yet. Start one on the runs page.", icon=":material/monitoring:")
         st.page_link("pages/runs.py", label="Open Runs", icon=":material/arrow_forward:")
         return
-    left, right = st.columns([5, 2], vertical_alignment="bottom")
-    with left:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         run_id = _run(trained)
-    if right.button("Measure before and after", type="primary", icon=":material/fact_check:", width="stretch",
-                    help="On the held-out videos of the run's dataset version"):  # fmt: skip
-        queue(EvaluatePayload(run_id=run_id))
+        if st.button("Measure before and after", type="primary", icon=":material/fact_check:",
+                     help="On the held-out videos of the run's dataset version"):  # fmt: skip
+            queue(EvaluatePayload(run_id=run_id))
     if state.person().role == ROLES[-1]:
         _in_files(run_id)
 

@@ -137,7 +137,7 @@ def _missing(matrix: Matrix, sheet: Sheet, start_run: StartRun) -> None:
             left.markdown(
                 f"{escaped(about)}: run {cell.run_id or 0:d} is {escaped(cell.run_state)}, not measured here."
             )
-            label, act = "Measure it", partial(_measure, sheet, cell.run_id)
+            label, act = "Measure", partial(_measure, sheet, cell.run_id)
         elif cell.version_id is None:
             left.markdown(
                 f"{escaped(about)}: no frozen version holds matching pairs by this model. Make pairs with it on the "
@@ -146,7 +146,7 @@ def _missing(matrix: Matrix, sheet: Sheet, start_run: StartRun) -> None:
             continue
         else:
             left.markdown(f"{escaped(about)}: would train on version {cell.version_id:d}, then be measured.")
-            label, act = "Queue run and measurement", partial(_queue, matrix, sheet, cell, start_run)
+            label, act = "Queue", partial(_queue, matrix, sheet, cell, start_run)
         if right.button(escaped(label), key=f"cell_{cell.row}_{cell.column}", icon=":material/add_circle:"):
             with telling():
                 act()

@@ -62,6 +62,7 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
         if asked:
             _answer(loaded, asked[0], report)
             n_answered, quiet_since = n_answered + 1, time.monotonic()
+            report.tell(Progress(1, 1, "waits for another question"))
         elif time.monotonic() - quiet_since > IDLE_S or _others_wait(database, quiet_since):
             return {"answered": n_answered}
         elif report.should_stop():

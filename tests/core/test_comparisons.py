@@ -59,6 +59,12 @@ def test_a_figure_that_is_no_share_is_told_in_its_own_unit():
     assert sentence(longer, "base", "run 1", share=False).startswith("run 1 is higher than base: +1.5 [+1.")
 
 
+def test_two_videos_are_too_few_for_a_verdict():
+    told = sentence(compare(answers([0] * 8, per_group=4), answers([1] * 8, per_group=4)), "base", "run 1")
+    assert told.startswith("Too few videos to tell run 1 from base: +100.0 points [")
+    assert told.endswith("on 8 questions about 2 videos; a verdict needs 6 or more.")
+
+
 def test_among_many_benchmarks_a_small_gain_is_no_longer_told():
     small = compare(answers([0] * 8 + [1] * 92), answers([1] * 7 + [0] * 1 + [0] * 1 + [1] * 91))
     one, *_ = corrected([small])

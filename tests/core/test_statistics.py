@@ -259,6 +259,12 @@ def test_the_p_of_a_bootstrap_agrees_with_its_interval():
     assert paired_bootstrap(before, before, groups).p == 1.0
 
 
+def test_five_videos_that_agree_prove_nothing_and_six_do():
+    five, six = (paired_bootstrap([0] * n, [1] * n, list(range(n))) for n in (5, 6))
+    assert (five.verdict, five.p) == ("cannot tell", 0.0625)
+    assert (six.verdict, six.p) == ("better", 0.03125)
+
+
 def test_a_mean_of_tasks_counts_each_task_the_same():
     # One task of 90 questions gains nothing, one of 10 gains all: half of the mean, whatever their sizes.
     first, second = [[1] * 90, [0] * 10], [[1] * 90, [1] * 10]

@@ -38,8 +38,8 @@ def test_figures_stand_in_a_column_a_checkpoint_with_what_changed(filled):
     said = texts(app)
     assert "all four comparisons right" in said and "one training run" in said
     titles = [chart["layout"]["title"]["text"] for chart in charts(app)]
-    assert titles[0::2] == ["Order of events", "Content: may be lost while order is learned"]
-    assert all(title.startswith("Difference to base") for title in titles[1::2])
+    assert titles[0::2] == ["Order of events", "Content"]
+    assert all(title.startswith("Points against base") for title in titles[1::2])
     signs = [{line["name"]: line["marker"]["symbol"] for line in chart["data"]} for chart in charts(app)]
     assert signs[0]["run 1: DPO"] == signs[1]["run 1: DPO"]
     press(app, "Measure before and after")
