@@ -79,7 +79,7 @@ def _lines(path: Path) -> Numbered:
 def _pass_over(file: IO[bytes], line: bytes) -> None:
     """To the end of a line that nobody should hold in memory."""
     while line and not line.endswith(b"\n"):
-        line = file.readline(CHUNK)
+        line = file.readline(LONGEST_RECORD)
 
 
 def _object(line: bytes, *, first: bool) -> JsonDict | str:

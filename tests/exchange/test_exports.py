@@ -115,8 +115,8 @@ def test_the_hub_rows_hold_the_provenance_in_typed_columns(tmp_path):
 def test_a_pair_without_values_first_does_not_fix_the_types_of_fifteen_megabytes_of_others(tmp_path):
     pairs = [pair(0, magnitude=None, difficulty=None, order=None, provenance=Provenance())]
     pairs += [pair(i, chosen=f"event {i} " * 500) for i in range(1, 3_000)]
-    for form, write in FORMATS.items():
-        write(pairs, VERSION, tmp_path / form)
+    for form in ("ms_swift", "trl", "hub"):
+        FORMATS[form](pairs, VERSION, tmp_path / form)
         assert len(load(form, tmp_path / form, tmp_path)["train"]) == 3_000
 
 
@@ -152,6 +152,22 @@ def test_the_provenance_of_each_line_is_found_by_its_hash(tmp_path):
     digests = {hashlib.sha256(line).hexdigest() for line in lines if line}
     assert {one["record_sha256"] for one in sidecar} == digests and len(digests) == 10
     assert next(one for one in sidecar if one["pair_id"] == "p-000001")["order"] == [2, 3, 0, 1]
+
+
+def test_videos_laid_beside_the_parquet_do_not_make_a_video_folder_of_it(tmp_path):
+    """With `metadata.jsonl`, or parquet in the root, the loader would drop every column and decode videos."""
+    FORMATS["hub"]([pair(0)], VERSION, tmp_path / "out")
+    (tmp_path / "out" / "clips").mkdir()
+    (tmp_path / "out" / "clips" / "0.mp4").write_bytes(b"a video")
+    assert load("hub", tmp_path / "out", tmp_path)["train"][0]["question"] == pair(0).prompt
+    assert not list((tmp_path / "out").rglob("metadata.jsonl"))
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if form != "hub"])
+def test_the_readme_says_how_many_rows_the_trainer_must_show(form, tmp_path):
+    FORMATS[form]([pair(i) for i in range(7)] + [pair(8, split="held_out")], VERSION, tmp_path / "out")
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "7 training pairs, 1 held out" in text and ("must show 7 rows" in text or "must say 7 pairs" in text)
 
 
 USELESS = [

@@ -254,10 +254,10 @@ def test_bytes_that_are_no_text_a_byte_order_mark_and_other_line_ends_are_read_p
     assert [bool(one.pair) for one in lines] == [True, False, True] and "no UTF-8" in lines[1].reason
 
 
-def test_a_line_of_a_gigabyte_is_never_held_in_memory(tmp_path):
+def test_a_line_of_hundreds_of_megabytes_is_never_held_in_memory(tmp_path):
     path = written(tmp_path, "pairs.jsonl", text=GOOD + "\n")
     with path.open("r+b") as file:
-        file.seek(1 << 30)
+        file.seek(1 << 28)
         file.write(b"\n" + GOOD.encode())
     tracemalloc.start()
     lines = read_all(path)
@@ -328,7 +328,7 @@ ANY = st.recursive(
 KEYS = sorted({key for record in KNOWN.values() for key in record} | {"rejected_messages", "images", "rejected_2"})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.dictionaries(st.sampled_from(KEYS), ANY, max_size=8))
 def test_no_record_whatever_it_holds_ends_in_another_error(record):
     for reader in READERS.values():
