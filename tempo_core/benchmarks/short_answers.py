@@ -131,7 +131,8 @@ def _median_words(benchmark: str, answered: Sequence[Answered], seed: int) -> Sc
     low, high = np.quantile(medians, [0.025, 0.975])
     whole = float(np.median([n for found in words.values() for n in found]))
     # Without items: their mean would be another figure than this one.
-    return Score(benchmark, "median_words", whole, float(low), float(high), len(answered), len(groups), 0, None)
+    bounds = min(float(low), whole), max(float(high), whole)
+    return Score(benchmark, "median_words", whole, *bounds, len(answered), len(groups), 0, None)
 
 
 benchmark = ShortAnswers()
