@@ -213,15 +213,6 @@ def bound(n_pairs: int, n_sample: int, bad: int, confidence: float, n_strata: in
     return Bound(low, low / n_pairs)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values (Holm 1979): those at most alpha are accepted, with alpha for all of them together."""
-    adjusted, highest = [1.0] * len(p_values), 0.0
-    for rank, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = highest
-    return adjusted
-
-
 def holm_accepts(p_values: Sequence[float], confidence: float) -> list[bool]:
     """Which strata Holm lets pass. A sample that is not complete has p = 1: it cannot pass, and helps no other."""
     found, order = [False] * len(p_values), sorted(range(len(p_values)), key=p_values.__getitem__)

@@ -97,9 +97,7 @@ def test_pages_import_no_sqlalchemy():
 
 
 def test_the_core_knows_no_web_page_and_no_database():
-    assert not {
-        (p.name, n) for p in sources("tempo_core") for n in imports(p) if top(n) in {"streamlit", "sqlalchemy"}
-    }
+    assert not {(p.name, n) for p in sources("tempo_core") for n in imports(p) if top(n) in {"streamlit", "sqlalchemy"}}
 
 
 LOADED = """

@@ -159,7 +159,11 @@ def test_each_stage_leaves_an_adapter_and_the_sft_set_holds_no_held_out_video(st
         held_out = {item.pair.video.sha256 for item in datasets.items(session, frozen, "held_out")}
         examples = sft_sets.items(session, runs.get(session, trained).sft_set_id)
     assert [(stage.phase, stage.name) for stage in stages] == [
-        ("dpo", "l1"), ("dpo", "l2"), ("dpo", "l3"), ("dpo", "l4"), ("sft", "sft")
+        ("dpo", "l1"),
+        ("dpo", "l2"),
+        ("dpo", "l3"),
+        ("dpo", "l4"),
+        ("sft", "sft"),
     ]
     assert all(stage.state == "succeeded" and (studio.home.root / stage.adapter).is_dir() for stage in stages)
     assert examples and not held_out & {example.video.sha256 for example in examples}
@@ -221,8 +225,12 @@ def test_a_train_process_that_is_killed_goes_on_without_a_hole_or_a_repeated_ste
         planned = runs.planned(session, run_id)
         n_steps = planned[-1].step + 1
         series = metrics.series(session, run_id)
-        attempts = {attempt for attempt, in session.connection().exec_driver_sql(
-            f"SELECT DISTINCT attempt FROM metric WHERE run_id = {run_id}")}
+        attempts = {
+            attempt
+            for (attempt,) in session.connection().exec_driver_sql(
+                f"SELECT DISTINCT attempt FROM metric WHERE run_id = {run_id}"
+            )
+        }
         assert runs.get(session, run_id).state == "succeeded"
     assert (job.state, job.attempt, attempts) == ("succeeded", 2, {1, 2})
     assert [step for step, _ in series["dpo/loss"]] == list(range(1, n_steps + 1))
@@ -239,8 +247,9 @@ def qwen(tmp_path_factory) -> Path:
 
 def test_a_qwen_checkpoint_answers_from_pictures_and_from_captions_and_every_answer_is_judged(studio, frozen, qwen):
     for route in ("video", "captions"):
-        studio.does("pair", "--model", qwen, "--input", route, "--limit", "3", "--magnitudes", "2",
-                    "--set", "max_new_tokens=8")
+        studio.does(
+            "pair", "--model", qwen, "--input", route, "--limit", "3", "--magnitudes", "2", "--set", "max_new_tokens=8"
+        )
         result = studio.job("pair").result
         assert (result["videos"], result["pairs"], result["failed"]) == (3, 9, {})
     with studio.database.reading() as session:
@@ -255,8 +264,9 @@ def test_a_qwen_checkpoint_answers_from_pictures_and_from_captions_and_every_ans
 
 
 def test_a_qwen_checkpoint_trains_on_the_pairs_of_another_model_and_is_measured(studio, frozen, qwen):
-    studio.does("train", frozen, "--model", qwen, "--recipe", "dpo", "--pacing", "mixed", *SMALL,
-                "--set", "pairs_per_step=8")
+    studio.does(
+        "train", frozen, "--model", qwen, "--recipe", "dpo", "--pacing", "mixed", *SMALL, "--set", "pairs_per_step=8"
+    )
     with studio.database.reading() as session:
         run = runs.listing(session)[0].run
         (stage,) = runs.stages(session, run.id)

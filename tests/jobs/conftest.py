@@ -40,17 +40,26 @@ class Yard:
 
     def worker(self, patience_s: float = 20) -> subprocess.Popen:
         with (self.home.root / "worker.log").open("ab") as log:
-            process = subprocess.Popen([sys.executable, "-m", "jobs", "worker"], cwd=ROOT,
-                                       env=self.environment() | {"TEMPO_PATIENCE_S": str(patience_s)}, stdout=log,
-                                       stderr=log, start_new_session=True)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "jobs", "worker"],
+                cwd=ROOT,
+                env=self.environment() | {"TEMPO_PATIENCE_S": str(patience_s)},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         self.started.append(process)
         return process
 
     def child(self, job: jobs.Job) -> subprocess.Popen:
         """One attempt without a worker to look after it."""
         ticket = f"{job.id}.{job.attempt}.{job.token}"
-        process = subprocess.Popen([sys.executable, "-m", "jobs", "run", str(job.id)], cwd=ROOT,
-                                   env=self.environment() | {processes.TICKET: ticket}, start_new_session=True)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jobs", "run", str(job.id)],
+            cwd=ROOT,
+            env=self.environment() | {processes.TICKET: ticket},
+            start_new_session=True,
+        )
         self.started.append(process)
         return process
 
@@ -66,8 +75,13 @@ print("locked", flush=True)
 os.kill(os.getpid(), signal.SIGSTOP)
 """
         ticket = f"{job.id}.{job.attempt}.{job.token}"
-        process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   env=self.environment() | {processes.TICKET: ticket}, start_new_session=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=self.environment() | {processes.TICKET: ticket},
+            start_new_session=True,
+        )
         self.started.append(process)
         with self.database.session() as session:
             jobs.started(session, job.id, job.token, process.pid, processes.started(process.pid), "")

@@ -155,8 +155,10 @@ def test_a_job_of_another_studio_with_the_same_number_is_left_alone(yard, tmp_pa
         job = jobs.claim(session, "gpu:0", lease_ms=60_000)
     ticket = {processes.TICKET: f"{job_id}.1.{job.token}"}
     other = {processes.HOME: str(tmp_path_factory.mktemp("other"))}
-    mine, theirs = (subprocess.Popen(["sleep", "300"], env=yard.environment() | ticket | more, start_new_session=True)
-                    for more in ({}, other))
+    mine, theirs = (
+        subprocess.Popen(["sleep", "300"], env=yard.environment() | ticket | more, start_new_session=True)
+        for more in ({}, other)
+    )
     yard.started += [mine, theirs]
     yard.until(lambda: yard.orphans(job_id))
     processes.end(yard.home.root, job_id, None, None)

@@ -126,9 +126,7 @@ def test_the_help_names_every_benchmark_and_both_engines(capsys):
         assert name in told, name
 
 
-def test_the_other_engine_is_refused_before_a_job_is_queued(
-    shell, qwen_folder, tmp_path, monkeypatch, capsys
-):
+def test_the_other_engine_is_refused_before_a_job_is_queued(shell, qwen_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("TEMPO_LMMS_EVAL_PYTHON", raising=False)
 
     def refused(*argv: str) -> str:

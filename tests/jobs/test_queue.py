@@ -168,8 +168,16 @@ def test_of_two_workers_one_leads_until_its_lease_ends(yard):
 def test_a_restart_of_the_machine_ends_every_lease(yard):
     before = jobs.Process(11, 1, "an earlier boot")
     with yard.database.session() as session:
-        session.add(WorkerRow(host=before.host, boot_id=before.boot_id, pid=11, pid_started=1, version="1",
-                              lease_until_ms=jobs.boot_ms() + 10**9))
+        session.add(
+            WorkerRow(
+                host=before.host,
+                boot_id=before.boot_id,
+                pid=11,
+                pid_started=1,
+                version="1",
+                lease_until_ms=jobs.boot_ms() + 10**9,
+            )
+        )
     assert not launch.worker_alive(yard.database)
     with yard.database.session() as session:
         assert jobs.lead(session, jobs.Process(22, 2, jobs.boot_id()), "1", lease_ms=1000) is not None

@@ -64,8 +64,10 @@ def written(folder: Path, *named: str, turns: int = 1) -> Path:
     """A file of one conversation about each named video."""
     path = folder / "talks.jsonl"
     said = [{"from": "human", "value": "<video>\nWhat?"}, {"from": "gpt", "value": "A ball rolls."}] * turns
-    said = [{**text, "value": text["value"].removeprefix("<video>\n") if i else text["value"]}
-            for i, text in enumerate(said)]
+    said = [
+        {**text, "value": text["value"].removeprefix("<video>\n") if i else text["value"]}
+        for i, text in enumerate(said)
+    ]
     lines = [json.dumps({"id": str(i), "video": name, "conversations": said}) for i, name in enumerate(named)]
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -94,7 +96,8 @@ def test_the_command_makes_a_set_of_questions_with_the_key_frames_of_the_videos(
         sft_sets.verify(session, card.id)
     assert (card.name, card.kind, card.source, card.n_items) == ("mine", "jsonl", str(file.resolve()), 4)
     assert [(e.example_id, e.question, e.answer) for e in found[:2]] == [
-        ("0#1.1", "What?", "A ball rolls."), ("0#1.2", "What?", "A ball rolls.")
+        ("0#1.1", "What?", "A ball rolls."),
+        ("0#1.2", "What?", "A ball rolls."),
     ]
     assert list(found[0].clip_key_frames) == shown
 
@@ -170,8 +173,9 @@ def test_a_run_refuses_a_set_with_held_out_videos_and_takes_the_set_without_them
     config = replace(PRESETS["embedded"], sft_examples_per_step=2)
 
     def start(sft_set_id: int) -> int:
-        return starting.start_run(database, person, config, EMBEDDED_MODEL, version_id=version_id,
-                                  sft_set_id=sft_set_id)
+        return starting.start_run(
+            database, person, config, EMBEDDED_MODEL, version_id=version_id, sft_set_id=sft_set_id
+        )
 
     with pytest.raises(HeldOutLeak, match=rf"1 of 5 examples .* --without-held-out {version_id}\)"):
         start(whole)
