@@ -69,7 +69,7 @@ class Line:
         try:
             return self._once("GET", path, None)
         except _Again as again:
-            raise again.error from None
+            raise ServerAway(f"{again} See that the server runs and that its address is right.") from None
 
     def post(self, path: str, body: bytes) -> Any:
         """The reply's JSON, whatever number of tries it takes.
@@ -84,7 +84,7 @@ class Line:
                 return self._once("POST", path, body)
             except _Again as again:
                 if wait_s is None or (again.wait_s or 0.0) > MOST_WAIT_S:
-                    raise again.error from None
+                    raise _for_good(again.error) from None
                 self._sleep(wait_s * random.uniform(0.5, 1.0) if again.wait_s is None else again.wait_s)
         raise AssertionError("the last try returns or raises")
 
@@ -97,7 +97,7 @@ class Line:
             raise ServerRefused(f"{self.url} shows no valid certificate ({error.verify_message}).") from None
         except (OSError, http.client.HTTPException) as error:
             what = str(error) or type(error).__name__
-            raise _Again(ServerAway(self._away(f"cannot be reached or broke off ({self._shown(what)})"))) from None
+            raise _Again(ServerAway(f"{self.url} cannot be reached or broke off ({self._shown(what)}).")) from None
         if reply.status != HTTPStatus.OK:
             self._refuse(method, path, reply)
         try:
@@ -143,7 +143,7 @@ class Line:
         """Raise what a reply other than 200 means."""
         said = self._said(reply)
         if reply.status in _BUSY:
-            raise _Again(ServerAway(self._away(f"is busy: {said}")), reply.retry_after_s)
+            raise _Again(ServerAway(f"{self.url} is busy: {said}."), reply.retry_after_s)
         if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise _Again(QuestionRefused(f"{self.url} fails at this question again and again: {said}"))
         if HTTPStatus.MULTIPLE_CHOICES <= reply.status < HTTPStatus.BAD_REQUEST:
@@ -163,9 +163,6 @@ class Line:
             raise QuestionRefused(f"{self.url} does not take the question: {said}")
         raise ServerRefused(f"{self.url} refuses {method} {path}: {said}")
 
-    def _away(self, what: str) -> str:
-        return f"{self.url} {what}. What it has answered is kept: see to the server, then start the job again."
-
     def _said(self, reply: _Reply) -> str:
         """The server's own words, by the fields in which such servers put them."""
         text = reply.data.decode(errors="replace")
@@ -182,6 +179,13 @@ class Line:
         line = " ".join(text.split())
         line = line.replace(self._key, "***") if self._key else line
         return line if len(line) <= SHOWN else f"{line[: SHOWN - 1]}…"
+
+
+def _for_good(error: TempoError) -> TempoError:
+    """What is told when no further try is made."""
+    if not isinstance(error, ServerAway):
+        return error
+    return ServerAway(f"{error} What it has answered is kept: see to the server, then start the job again.")
 
 
 def _link_local(address: str) -> bool:
