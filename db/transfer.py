@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db import datasets, evaluations, models, runs
+from db import datasets, evaluations, models, runs, samplings
 from db.evaluations import EvaluationLine
 from db.models import ModelCard
 from db.runs import RunCard
@@ -146,9 +146,16 @@ def facts(session: Session, version_id: int) -> Written:
     )
     found = session.execute(query).all()
     hashed = [_hash(row[k] for row in found) for k in (1, 2, 3)]
-    asked = _hash((row[4], row[5]) for row in found)
+    drawn = {number: _drawn(session, number) for number in {row[5] for row in found}}
+    asked = _hash((row[4], drawn[row[5]]) for row in found)
     sources = tuple(sorted({row[0] or 0 for row in found}))
     return Written(version_id, sources, len(found), hashed[0], hashed[1], hashed[2], asked)
+
+
+def _drawn(session: Session, sampling_id: int) -> tuple[tuple[str, Any], ...]:
+    """How answers were drawn. Where text stands after a video is a trait of the model that wrote, not of the asking."""
+    settings = samplings.settings_of(session, sampling_id)
+    return tuple(sorted((name, value) for name, value in settings.items() if name != "positions"))
 
 
 def _hash(values: Iterable[object]) -> str:

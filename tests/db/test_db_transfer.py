@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from shelf import sha
 
-from db import bulk, datasets, evaluations, models, runs, sheets, transfer
+from db import bulk, datasets, evaluations, models, runs, samplings, sheets, transfer
 from db.pair_filters import PairFilter
 from tempo_core.recipes import PRESETS
-from tempo_core.types import ItemScore, Score
+from tempo_core.types import ItemScore, Sampling, Score
 
 CONFIG = replace(PRESETS["embedded"], recipe="dpo")
 VIDEOS = "abcde"
@@ -92,6 +92,25 @@ def test_another_recipe_other_pairs_or_other_questions_do_not_match_and_say_so(s
     assert "7 pairs, not 8" in differs and "other plans" in differs
     trained(shelf, me, a, of_b, 30, questions="other")
     assert shelf.look(transfer.matrix, "drawn_world", "swap").cells[str(b), a].differs == ("asked other questions",)
+
+
+def test_pairs_of_models_that_place_text_after_a_video_differently_match_and_other_draws_do_not(shelf, me, two):
+    (_, of_a), _ = two.items()
+    drawn = {
+        "positions": Sampling(positions="max_plus_one"),
+        "temperature": Sampling(positions="max_plus_one", temperature=0.2),
+    }
+    for name, sampling in drawn.items():
+        with shelf.database.session() as session:
+            model = models.register(session, Path(f"/models/{name}"), "tiny", sha(name), name)
+            shelf.recipe = model, shelf.asked()[1], samplings.id_of(session, sampling, {"transformers": "5.23"})
+        for video in VIDEOS:
+            shelf.pairs(2, video)
+        shelf.do(bulk.decide, me, PairFilter(model_id=model), "accepted", token=name)
+        version = shelf.do(datasets.freeze, me, name, wanted=PairFilter(model_id=model), held_out_share=0.2)
+        differs = tuple(shelf.look(transfer.facts, version).differs(shelf.look(transfer.facts, of_a)))
+        other = "asked on another input or with other sampling"
+        assert differs == ((other,) if name == "temperature" else ())
 
 
 def test_how_a_run_was_computed_does_not_make_it_another_recipe(shelf, me, two):
