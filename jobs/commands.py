@@ -309,7 +309,7 @@ def cancel(args: Namespace) -> int:
 
 def config_of(args: Namespace) -> RunConfig:
     """The preset that fits the model, with what the command line changes."""
-    preset = args.preset or ("embedded" if checkpoints.inspect(args.model).family == "tiny" else "paper")
+    preset = args.preset or ("embedded" if checkpoints.inspect(args.model).embedded else "paper")
     given = {"recipe": args.recipe, "pacing": args.pacing, "seed": args.seed}
     named = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(PRESETS[preset], **named, **changed(PRESETS[preset], args.set))

@@ -56,7 +56,7 @@ def _queue(studio: Studio, args: Namespace) -> int:
 
 
 def _design(args: Namespace) -> Design:
-    preset = PRESETS[args.preset or ("embedded" if checkpoints.inspect(args.model).family == "tiny" else "paper")]
+    preset = PRESETS[args.preset or ("embedded" if checkpoints.inspect(args.model).embedded else "paper")]
     base = replace(preset, **changed(preset, args.set))
     controls = tuple(CONTROLS) if args.controls is None else args.controls
     return Design(base, args.recipes or (base.recipe,), args.pacings or (base.pacing,), args.seeds, controls)

@@ -209,7 +209,7 @@ def checked_data(
         TooFew: No SFT set was named and none can be made.
     """
     if set(phases) != {"sft"} and version_id is not None:
-        _refuse_unknown_words(session, version_id, checkpoint.family)
+        _refuse_unknown_words(session, version_id, checkpoint)
     if "sft" in phases and sft_set_id is None:
         sft_set_id = world_sft_set(session, person, version_id)
     if "sft" in phases and sft_set_id is not None and version_id is not None:
@@ -225,9 +225,9 @@ def _curriculum(session: Session, config: RunConfig, version_id: int | None) -> 
     return None if found is None else found.id
 
 
-def _refuse_unknown_words(session: Session, version_id: int, family: str) -> None:
+def _refuse_unknown_words(session: Session, version_id: int, checkpoint: Checkpoint) -> None:
     """The embedded model cannot read free text, and a person may have edited some into a pair."""
-    if family != "tiny":
+    if not checkpoint.embedded:
         return
     unknown: dict[int, str] = {}
     for item in datasets.items(session, version_id):

@@ -12,6 +12,9 @@ TRUST_REMOTE_CODE = False
 EMBEDDED_MODEL = Path(__file__).parent / "video_llms" / "embedded"
 """The tiny Video LLM that ships with the project."""
 
+SECOND_MODEL = Path(__file__).parent / "video_llms" / "embedded_onevision"
+"""Another one, built differently: its pairs and those of the first make the smallest study of transfer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Home:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,9 @@ from transformers import (
 )
 
 from tempo_core.types import Frames
-from tempo_core.video_llms import tiny_parts
+from tempo_core.video_llms.tiny_onevision_parts import OneVisionStudent
+from tempo_core.video_llms.tiny_parts import QwenStudent
+from tempo_core.video_llms.tiny_students import Student
 
 CORPUS = [
     "describe the video in detail. the video starts with a red square moving left, then a blue circle appears.",
@@ -87,7 +90,7 @@ def build(family: str, folder: Path, **options: Any) -> Path:
 
     Args:
         family: A key of `tempo_core.video_llms.FAMILIES`.
-        options: seed=0, hidden=64, layers=2, and tokens_per_second=2 for Qwen2.5-VL; none but seed for "tiny".
+        options: seed=0, hidden=64, layers=2, and tokens_per_second=2 for Qwen2.5-VL; only seed for the embedded.
     """
     return BUILD[family](folder, **options)
 
@@ -242,10 +245,11 @@ def build_internvl(folder: Path, *, seed: int = 0, hidden: int = 64, layers: int
     return _save(InternVLForConditionalGeneration, config, processor, folder, seed)
 
 
-def build_tiny(folder: Path, *, seed: int = 0) -> Path:
-    """The embedded model's architecture and processor, untrained."""
-    sharpen(tiny_parts.build(seed=seed)).save_pretrained(folder)
-    tiny_parts.processor().save_pretrained(folder)
+def build_tiny(folder: Path, *, seed: int = 0, kind: type[Student] = QwenStudent) -> Path:
+    """An embedded model's architecture and processor, untrained."""
+    student = kind(seed)
+    sharpen(student.model).save_pretrained(folder)
+    student.processor().save_pretrained(folder)
     return folder
 
 
@@ -255,6 +259,7 @@ BUILD: dict[str, Callable[..., Path]] = {
     "llava_onevision": build_llava_onevision,
     "internvl": build_internvl,
     "tiny": build_tiny,
+    "tiny_onevision": partial(build_tiny, kind=OneVisionStudent),
 }
 
 

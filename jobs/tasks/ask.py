@@ -145,7 +145,7 @@ def _stream(telling: _Telling) -> Said:
     frames = _frames(telling.loaded, llm, trial.video_id)
     if telling.place == 0:
         trying.show(telling.folder, telling.trial_id, frames.numbers, render.contact_strip(frames.pixels))
-    most = EMBEDDED_TOKENS if llm.family == "tiny" else MAX_NEW_TOKENS
+    most = EMBEDDED_TOKENS if llm.prompt_set == "embedded" else MAX_NEW_TOKENS
     sampling = Sampling(input="video", temperature=0.0, repetition_penalty=1.0, max_new_tokens=most)
     answer = llm.tell(Question(trial.question, frames), sampling, 0, telling.told)
     return Said(answer.text, answer.n_tokens, answer.finish)

@@ -17,7 +17,7 @@ from typing import Any
 
 from tempo_core.errors import ClipsRefused, ModelRefused
 from tempo_core.types import Input
-from tempo_core.video_llms.families import FAMILIES, ONE_VIDEO_A_QUESTION
+from tempo_core.video_llms.families import DRAWN_WORLD, FAMILIES, ONE_VIDEO_A_QUESTION
 
 FAMILY_KEY = "tempo_family"
 """Key in config.json of checkpoints that we make ourselves, and it wins over `model_type`; transformers keeps it when
@@ -42,6 +42,11 @@ class Checkpoint:
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it ships with the project and knows the words of the drawn world only."""
+        return self.family in DRAWN_WORLD
 
 
 def inspect(path: Path | str) -> Checkpoint:
@@ -169,7 +174,7 @@ def _family(folder: Path, config: dict[str, Any], model_type: str) -> str:
     if family not in FAMILIES:
         supported = ", ".join(sorted(FAMILIES))
         raise ModelRefused(
-            f"{folder} is of model type {family!r}. Supported are: {supported} (tiny is the embedded one)."
+            f"{folder} is of model type {family!r}. Supported are: {supported} (the tiny ones are the embedded models)."
         )
     return family
 

@@ -1,8 +1,9 @@
-"""Make the embedded model from a seed: `python -m tempo_core.video_llms.make_embedded --seed 0 --out DIR`.
+"""Make an embedded model from a seed: `python -m tempo_core.video_llms.make_embedded --seed 0 --out DIR`.
 
 It learns to name what happens, and nothing about when: its captions list the events in a fixed order of salience
 that has nothing to do with time. Stages: see (align the vision tower with fixed word embeddings), bind (captions of
-up to 4 clips), grow (straight to 16). Stopped, it goes on where it was; about 15 CPU-minutes of one thread.
+up to 4 clips), grow (straight to 16). Stopped, it goes on where it was; about 15 CPU-minutes of one thread. With
+`--model tiny_onevision` the same lessons make the second model, which is built unlike the first.
 """
 
 from __future__ import annotations
@@ -22,10 +23,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen
 
-from tempo_core.video_llms import checkpoints, tiny_scores
+from tempo_core.video_llms import checkpoints, tiny_parts, tiny_scores
 from tempo_core.video_llms import tiny_lessons as lessons
-from tempo_core.video_llms import tiny_parts as parts
 from tempo_core.video_llms import tiny_shots as shots
+from tempo_core.video_llms.tiny_onevision_parts import OneVisionStudent
+from tempo_core.video_llms.tiny_parts import QwenStudent
+from tempo_core.video_llms.tiny_students import Student, fresh_words
+from tempo_core.video_llms.tiny_words import VIDEO
+
+STUDENTS: dict[str, type[Student]] = {made.family: made for made in (QwenStudent, OneVisionStudent)}
 
 N_CLIPS = (4, 8, 16)
 MEASURE_EVERY = 300
@@ -78,29 +84,32 @@ class Making:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", choices=list(STUDENTS), default="tiny")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--work", type=Path, help="where unfinished work is kept (default: OUT/work)")
+    parser.add_argument("--work", type=Path, help="where unfinished work is kept (default: OUT_work)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    work = arguments.work or arguments.out / "work"
+    # Not inside: a model's folder is refused when it holds what could run code, and its manifest names every file.
+    work = arguments.work or Path(f"{arguments.out}_work")
     work.mkdir(parents=True, exist_ok=True)
-    qwen.Qwen2_5_VLVisionAttention.forward = shots.quick_vision_attention
-    make(Making(arguments.seed, work), arguments.out)
+    qwen.Qwen2_5_VLVisionAttention.forward = tiny_parts.quick_vision_attention
+    make(Making(arguments.seed, work), arguments.out, STUDENTS[arguments.model])
 
 
-def make(making: Making, out: Path, effort: Effort = Effort()) -> None:
+def make(making: Making, out: Path, kind: type[Student] = QwenStudent, effort: Effort = Effort()) -> None:
     """Draw, teach, measure, save; each part is skipped where `making.work` already holds it."""
-    model = parts.build(making.seed)
+    student = kind(making.seed)
+    student.start(making.seed)
     drawn = _bank(making, "bank", effort.n_drawn, 1)
     held_out = _bank(making, "held_out", min(6, effort.n_drawn), 999)
-    learn_to_see(making, model, drawn, held_out, effort.see_steps)
-    learn_to_tell(making, model, shots.features(model, drawn), shots.features(model, held_out), effort)
-    fresh = shots.features(model, _bank(making, "fresh", min(6, effort.n_drawn), 31337))
-    base = {n: tiny_scores.scores(model, fresh, effort.n_scored, n) for n in N_CLIPS}
+    learn_to_see(making, student, drawn, held_out, effort.see_steps)
+    learn_to_tell(making, student, shots.features(student, drawn), shots.features(student, held_out), effort)
+    fresh = shots.features(student, _bank(making, "fresh", min(6, effort.n_drawn), 31337))
+    base = {n: tiny_scores.scores(student, fresh, effort.n_scored, n) for n in N_CLIPS}
     for n, values in base.items():
         making.say(f"fresh drawings, {n} clips:", _shown(values))
-    save(making, model, base, out)
+    save(making, student, base, out)
 
 
 def _bank(making: Making, name: str, n_each: int, seed: int) -> Tensor:
@@ -112,31 +121,26 @@ def _bank(making: Making, name: str, n_each: int, seed: int) -> Tensor:
     return torch.from_numpy(np.load(kept))
 
 
-def learn_to_see(making: Making, model: Any, drawn: Tensor, held_out: Tensor, steps: int) -> None:
+def learn_to_see(making: Making, student: Student, drawn: Tensor, held_out: Tensor, steps: int) -> None:
     """Align the tower: the embedding of a clip = embedding of its object + embedding of its action."""
     kept = making.kept("see")
     if kept:
-        model.load_state_dict(kept["model"])
+        student.model.load_state_dict(kept["model"])
         return
-    words = model.model.language_model.embed_tokens.weight
-    with torch.no_grad():
-        words.normal_(0, 1 / math.sqrt(parts.HIDDEN))
-        words[parts.PAD] = 0
-    fixed, rng = words.detach().clone(), np.random.default_rng(making.seed)
+    fixed, rng = fresh_words(student), np.random.default_rng(making.seed)
     noise = torch.Generator().manual_seed(making.seed)
-    weights = list(model.model.visual.parameters())
+    weights = student.seers()
     optimiser = torch.optim.AdamW(weights, 1e-3, betas=(0.9, 0.98), weight_decay=0.01)
     for step in range(steps):
         _rate(optimiser, 2e-3 * min(1, (step + 1) / 40) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps))))
         events = rng.integers(0, shots.N_EVENTS, 256)
-        pixels = _worn(shots.normalised(shots.pick(drawn, events, rng)), noise)
-        loss, _ = _alignment(shots.see(model, pixels), events, fixed)
+        pixels = _worn(student.pixels(shots.pick(drawn, events, rng)), len(events), noise)
+        loss, _ = _alignment(student.read(student.see(pixels)), events, fixed)
         _step(loss, weights, optimiser)
         if step % 150 == 149 or step == steps - 1:
-            making.say("see", step + 1, f"held-out clip accuracy {_clip_accuracy(model, held_out, fixed):.3f}")
-    with torch.no_grad():  # every visual token carries the mark of the video token
-        model.model.visual.merger.mlp[-1].bias += fixed[parts.VIDEO]
-    making.keep("see", model=model.state_dict())
+            making.say("see", step + 1, f"held-out clip accuracy {_clip_accuracy(student, held_out, fixed):.3f}")
+    student.mark(fixed[VIDEO])  # every visual token carries the mark of the video token
+    making.keep("see", model=student.model.state_dict())
 
 
 def _alignment(seen: Tensor, events: Any, fixed: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,33 +155,34 @@ def _alignment(seen: Tensor, events: Any, fixed: Tensor) -> tuple[Tensor, Tensor
 
 
 @torch.no_grad()
-def _clip_accuracy(model: Any, drawn: Tensor, fixed: Tensor) -> float:
+def _clip_accuracy(student: Student, drawn: Tensor, fixed: Tensor) -> float:
     events = np.repeat(np.arange(shots.N_EVENTS), drawn.shape[1])
-    seen = shots.features(model, drawn).view(len(events), -1)
-    return float(_alignment(seen, events, fixed)[1].float().mean())
+    mixed = np.random.default_rng(0).permutation(len(events))
+    seen = shots.features(student, drawn).flatten(0, 1)[mixed]
+    return float(_alignment(student.read(seen), events[mixed], fixed)[1].float().mean())
 
 
-def _worn(pixels: Tensor, noise: torch.Generator) -> Tensor:
+def _worn(pixels: Tensor, n_clips: int, noise: torch.Generator) -> Tensor:
     """Brightness, contrast and grain that differ from shot to shot, as between encoders."""
-    clips = pixels.view(-1, 16, pixels.shape[-1])
+    clips = pixels.reshape(n_clips, 16, -1)
     gain = 1 + 0.06 * torch.randn(len(clips), 1, 1, generator=noise)
     shift = 0.06 * torch.randn(len(clips), 1, 1, generator=noise)
     return (clips * gain + shift + 0.04 * torch.randn(clips.shape, generator=noise)).view(pixels.shape)
 
 
-def learn_to_tell(making: Making, model: Any, shown: Tensor, held_out: Tensor, effort: Effort) -> None:
-    model.model.visual.requires_grad_(False)
+def learn_to_tell(making: Making, student: Student, shown: Tensor, held_out: Tensor, effort: Effort) -> None:
+    model = student.model
+    for part in student.tower():
+        part.requires_grad_(False)
     weights = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(weights, 7e-4, betas=(0.9, 0.95), weight_decay=0.01)
-    teacher = lessons.Teacher(model, shown, np.random.default_rng(making.seed + 1))
+    teacher = lessons.Teacher(student, shown, np.random.default_rng(making.seed + 1))
     kept, first = making.kept("tell"), 0
     if kept:
         model.load_state_dict(kept["model"])
         optimiser.load_state_dict(kept["optimiser"])
         teacher.restore(kept["teacher"])
         first = kept["step"]
-    else:
-        _start_by_likeness(model, making.seed)
     for step in range(first, effort.talk_steps):
         through = step / effort.talk_steps
         cooling = 1.0 if through < 0.4 else max(0.03, (1 - through) / 0.6)
@@ -188,27 +193,11 @@ def learn_to_tell(making: Making, model: Any, shown: Tensor, held_out: Tensor, e
             making.say("grow to 16 clips at step", step + 1)
         if step % MEASURE_EVERY == MEASURE_EVERY - 1:
             n = max(teacher.most, 6)
-            making.say("held-out drawings,", n, "clips:", _shown(tiny_scores.scores(model, held_out, 100, n)))
+            making.say("held-out drawings,", n, "clips:", _shown(tiny_scores.scores(student, held_out, 100, n)))
         if step % effort.keep_every == effort.keep_every - 1:
             making.say("tell", step + 1, teacher.shown_state())
             state = {"optimiser": optimiser.state_dict(), "teacher": teacher.state(), "step": step + 1}
             making.keep("tell", model=model.state_dict(), **state)
-
-
-def _start_by_likeness(model: Any, seed: int) -> None:
-    """A mimetic start (Trockman and Kolter 2023): attend to what is alike (q = k) and copy it (o = v^T)."""
-    noise = torch.Generator().manual_seed(seed)
-    head = parts.HIDDEN // parts.HEADS
-    for layer in model.model.language_model.layers:
-        attention = layer.self_attn
-        with torch.no_grad():
-            drawn = [torch.randn(parts.HIDDEN, head, generator=noise) for _ in range(parts.HEADS)]
-            alike = torch.cat([torch.linalg.qr(x)[0].T for x in drawn])
-            for projection in (attention.q_proj, attention.k_proj):
-                projection.weight.copy_(alike + 0.02 * torch.randn(alike.shape, generator=noise))
-            turn = torch.linalg.qr(torch.randn(parts.HIDDEN, parts.HIDDEN, generator=noise))[0] * 0.4
-            attention.v_proj.weight.copy_(turn)
-            attention.o_proj.weight.copy_(turn.T)
 
 
 def _rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
@@ -224,12 +213,12 @@ def _step(loss: Tensor | None, weights: list[Any], optimiser: torch.optim.Optimi
     optimiser.zero_grad()
 
 
-def save(making: Making, model: Any, base: dict[int, dict[str, float]], out: Path) -> None:
-    model.half().save_pretrained(out)
-    parts.processor().save_pretrained(out)
+def save(making: Making, student: Student, base: dict[int, dict[str, float]], out: Path) -> None:
+    student.model.half().save_pretrained(out)
+    student.processor().save_pretrained(out)
     weights = (out / "model.safetensors").read_bytes()
     record = {
-        "tempo_family": "tiny",
+        "tempo_family": student.family,
         "seed": making.seed,
         "sha256": hashlib.sha256(weights).hexdigest(),
         "bytes": len(weights),

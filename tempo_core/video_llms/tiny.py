@@ -15,19 +15,17 @@ from tempo_core.errors import OutsideVocabulary, TooFew
 from tempo_core.types import Frames, Question
 from tempo_core.video_llms import checkpoints
 from tempo_core.video_llms.encoding import Encoded
+from tempo_core.video_llms.family import Family
 from tempo_core.video_llms.qwen_vl import QwenVL
 from tempo_core.worlds import vocabulary
 
 
-class TinyVLM(QwenVL):
-    """`Qwen2_5_VLForConditionalGeneration` with 1.7 million parameters and the words of the drawn world."""
+class DrawnWorld(Family):
+    """What the embedded models have in common: the words, and two pictures of every clip."""
 
-    family = "tiny"
     prompt_set = "embedded"
     long_side = 48
     batch_size = 256
-    default_positions: ClassVar[str] = "max_plus_one"
-    video_options: ClassVar[dict[str, Any]] = {"do_sample_frames": False, "cap_pixels_per_frame": False}
 
     def check_text(self, text: str) -> None:
         """Refuse words that the model has not learned; nothing is ever read as padding."""
@@ -65,6 +63,14 @@ def _check_pictures(frames: Frames) -> None:
         )
     if frames.pixels.dtype != np.uint8 or frames.pixels.ndim != 4:
         raise ValueError("pictures must be RGB, (T, H, W, 3), uint8")
+
+
+class TinyVLM(DrawnWorld, QwenVL):
+    """`Qwen2_5_VLForConditionalGeneration` with 1.7 million parameters and the words of the drawn world."""
+
+    family = "tiny"
+    default_positions: ClassVar[str] = "max_plus_one"
+    video_options: ClassVar[dict[str, Any]] = {"do_sample_frames": False, "cap_pixels_per_frame": False}
 
 
 VIDEO_LLM = TinyVLM

@@ -1,52 +1,56 @@
-"""The parts of the embedded model: a Qwen2.5-VL of 1.7 million parameters, its tokenizer and its processor.
+"""The parts of the embedded model: a Qwen2.5-VL of 1.7 million parameters and its processor.
 
 One clip is one visual token: two pictures of 48 px, patches of 12 px, all sixteen merged into one.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+import torch.nn.functional as F
+from torch import Tensor, nn
 from transformers import (
-    PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLProcessor,
     Qwen2VLImageProcessor,
     Qwen2VLVideoProcessor,
 )
+from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen
 
-from tempo_core.worlds.vocabulary import PATTERN, SPECIAL, WORDS
+from tempo_core.video_llms.tiny_students import Layout, Student, normalised
+from tempo_core.video_llms.tiny_words import (
+    CHAT_TEMPLATE,
+    END,
+    IMAGE,
+    MAX_TOKENS,
+    PAD,
+    PICTURE_PX,
+    PIXEL_MEAN,
+    PIXEL_STD,
+    VIDEO,
+    VISION_END,
+    VISION_START,
+    VOCABULARY_SIZE,
+    tokenizer,
+)
 
-PICTURE_PX = 48
 PATCH_PX = 12
 HIDDEN = 128
 HEADS = 4
 VISION_HIDDEN = 48
-PIXEL_MEAN, PIXEL_STD = 0.35, 0.28
-PAD, END, USER, ASSISTANT, VISION_START, VISION_END, VIDEO, IMAGE, UNKNOWN = range(len(SPECIAL))
-
-CHAT_TEMPLATE = (
-    "{% for m in messages %}<|{{ m['role'] }}|>{% if m['content'] is string %}{{ m['content'] }}{% else %}"
-    "{% for c in m['content'] %}{% if c['type'] == 'video' or 'video' in c %}"
-    "<|vision_start|><|video_pad|><|vision_end|>"
-    "{% elif c['type'] == 'text' %}{{ c['text'] }}{% endif %}{% endfor %}{% endif %}"
-    "{% if m['role'] == 'assistant' %}<|end|>{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
 
 
 def config() -> Qwen2_5_VLConfig:
     text = {
-        "vocab_size": len(WORDS) + (-len(WORDS)) % 8,
+        "vocab_size": VOCABULARY_SIZE,
         "hidden_size": HIDDEN,
         "intermediate_size": 384,
         "num_hidden_layers": 4,
         "num_attention_heads": HEADS,
         "num_key_value_heads": HEADS,
-        "max_position_embeddings": 1024,
+        "max_position_embeddings": MAX_TOKENS,
         "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]},
         "bos_token_id": None,
         "eos_token_id": END,
@@ -78,34 +82,6 @@ def config() -> Qwen2_5_VLConfig:
     )
 
 
-def build(seed: int) -> Qwen2_5_VLForConditionalGeneration:
-    """The untrained model."""
-    torch.manual_seed(seed)
-    model = Qwen2_5_VLForConditionalGeneration(config())
-    model.generation_config.bos_token_id = None
-    model.generation_config.eos_token_id = END
-    model.generation_config.pad_token_id = PAD
-    return model
-
-
-def tokenizer() -> PreTrainedTokenizerFast:
-    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<|unk|>"))
-    # The last branch keeps what no word covers, so that it becomes <|unk|> and is not silently dropped.
-    words.pre_tokenizer = pre_tokenizers.Split(Regex(PATTERN + r"|\S"), behavior="removed", invert=True)
-    words.decoder = decoders.WordPiece(prefix="##", cleanup=True)  # joins with spaces, none before "." and ","
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=words,
-        pad_token="<|pad|>",
-        eos_token="<|end|>",
-        unk_token="<|unk|>",
-        additional_special_tokens=list(SPECIAL[2:8]),
-        model_max_length=1024,
-        padding_side="left",
-    )
-    made.image_token, made.video_token = "<|image_pad|>", "<|video_pad|>"
-    return made
-
-
 def processor() -> Qwen2_5_VLProcessor:
     pixels = PICTURE_PX * PICTURE_PX
     common: dict[str, Any] = {
@@ -123,3 +99,45 @@ def processor() -> Qwen2_5_VLProcessor:
         video_processor=videos,
         chat_template=CHAT_TEMPLATE,
     )
+
+
+class QwenStudent(Student):
+    """The Qwen2.5-VL while it learns."""
+
+    family: ClassVar[str] = "tiny"
+    layout: ClassVar[Layout] = Layout()
+
+    def build(self, seed: int) -> Any:
+        torch.manual_seed(seed)
+        return Qwen2_5_VLForConditionalGeneration(config())
+
+    def processor(self) -> Any:
+        return processor()
+
+    def tower(self) -> list[nn.Module]:
+        return [self.model.model.visual]
+
+    def pixels(self, shots: Tensor) -> Tensor:
+        """(S * 16, 864), as the processor lays them out: patch by patch, each colour, time, row, column."""
+        g, p = PICTURE_PX // PATCH_PX, PATCH_PX
+        x = shots.permute(0, 1, 4, 2, 3).reshape(-1, 2, 3, g, p, g, p).permute(0, 3, 5, 2, 1, 4, 6)
+        return normalised(x.reshape(-1, 3 * 2 * p * p))
+
+    def see(self, pixels: Tensor) -> Tensor:
+        return self.model.model.visual(pixels, grid_thw=torch.tensor([[len(pixels) // 16, 4, 4]])).pooler_output  # type: ignore[no-any-return]
+
+    def mark(self, by: Tensor) -> None:
+        with torch.no_grad():
+            self.model.model.visual.merger.mlp[-1].bias += by
+
+
+def quick_vision_attention(
+    self: Any, hidden_states: Tensor, cu_seqlens: Tensor, position_embeddings: Any = None, **_: Any
+) -> Tensor:
+    """Equal to the original for clips of equal size, without its loop over clips; for the making script only."""
+    n, length = len(hidden_states), int(cu_seqlens[1] - cu_seqlens[0])
+    q, k, v = self.qkv(hidden_states).reshape(n, 3, self.num_heads, -1).permute(1, 0, 2, 3).unbind(0)
+    q, k = qwen.apply_rotary_pos_emb_vision(q, k, *position_embeddings)
+    q, k, v = (x.reshape(n // length, length, self.num_heads, -1).transpose(1, 2) for x in (q, k, v))
+    mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, -1)
+    return self.proj(mixed)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""How good the embedded model is, on embeddings of drawn shots; the base scores of its record come from here."""
+"""How good an embedded model is, on embeddings of drawn shots; the base scores of its record come from here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tempo_core.video_llms.tiny_lessons import (
     ACTION_IDS,
@@ -23,31 +23,33 @@ from tempo_core.video_llms.tiny_lessons import (
     what_lesson,
 )
 from tempo_core.video_llms.tiny_shots import N_ACTIONS, pick
+from tempo_core.video_llms.tiny_students import Student
 from tempo_core.worlds.vocabulary import ACTIONS
 
 
-def scores(model: nn.Module, shown: Tensor, n: int, n_clips: int, seed: int = 20251) -> dict[str, float]:
+def scores(student: Student, shown: Tensor, n: int, n_clips: int, seed: int = 20251) -> dict[str, float]:
     """Recall and order of greedy captions, the swap and group tests, and content questions, on `n` fresh videos."""
-    model.eval()
+    student.model.eval()
     rng = np.random.default_rng(seed)
     events = sample_events(rng, n, n_clips)
     seen = pick(shown, events, rng)
-    out = _likelihoods(model, rng, events, seen)
-    answers = generate(model, [lesson(DESCRIBE_IDS[4], [], n_clips)[0]] * n, seen, 4 * n_clips + 10)
+    out = _likelihoods(student, rng, events, seen)
+    told = lesson(DESCRIBE_IDS[4], [], n_clips, student.layout)[0]
+    answers = generate(student, [told] * n, seen, 4 * n_clips + 10)
     found = [parse(answer) for answer in answers]
     both = list(zip(events.tolist(), found, strict=True))
     out["recall"] = float(np.mean([len(set(told) & set(true)) / n_clips for true, told in both]))
     orders = [order_of(true, told) for true, told in both]
     out["order"] = float(np.mean([0.5 if x is None else x for x in orders]))
     asked = events[np.arange(n), rng.integers(0, n_clips, n)].tolist()
-    said = generate(model, [what_lesson(e, n_clips)[0] for e in asked], seen, 4)
+    said = generate(student, [what_lesson(e, n_clips, student.layout)[0] for e in asked], seen, 4)
     right = [answer[:1] == [ID[ACTIONS[e % N_ACTIONS]]] for answer, e in zip(said, asked, strict=True)]
     out["content_questions"] = float(np.mean(right))
-    model.train()
+    student.model.train()
     return out
 
 
-def _likelihoods(model: nn.Module, rng: np.random.Generator, events: Events, seen: Tensor) -> dict[str, float]:
+def _likelihoods(student: Student, rng: np.random.Generator, events: Events, seen: Tensor) -> dict[str, float]:
     """Swap: the true caption against one with two events exchanged. Group: Vinoground's, both ways right."""
     n, n_clips = events.shape
     order = np.tile(np.arange(n_clips), (n, 1))
@@ -59,7 +61,8 @@ def _likelihoods(model: nn.Module, rng: np.random.Generator, events: Events, see
     seen_other = seen.view(n, n_clips, -1).gather(1, places).reshape(-1, seen.shape[-1])
 
     def of(told: Events, video: Tensor) -> Tensor:
-        return log_probs(model, [lesson(DESCRIBE_IDS[4], caption_ids(e), n_clips) for e in told.tolist()], video)
+        said = [lesson(DESCRIBE_IDS[4], caption_ids(e), n_clips, student.layout) for e in told.tolist()]
+        return log_probs(student, said, video)
 
     true, swapped, crossed, both = of(events, seen), of(other, seen), of(events, seen_other), of(other, seen_other)
     text, video = (true > swapped) & (both > crossed), (true > crossed) & (both > swapped)

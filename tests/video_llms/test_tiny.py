@@ -1,4 +1,4 @@
-"""The embedded Video LLM: small, what its record says it is, good at naming events and blind to their order."""
+"""The embedded Video LLMs: small, what their records say, good at naming events and blind to their order."""
 
 import hashlib
 import json
@@ -14,9 +14,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from tempo_core import media, scan, timeline, worlds
 from tempo_core.errors import OutsideVocabulary, TooFew
 from tempo_core.prompts import PROMPT_SETS
-from tempo_core.settings import EMBEDDED_MODEL
+from tempo_core.settings import EMBEDDED_MODEL, SECOND_MODEL
 from tempo_core.types import Frames, Question, Sampling
-from tempo_core.video_llms import load, make_embedded, tiny_lessons, tiny_parts, tiny_shots
+from tempo_core.video_llms import load, make_embedded, tiny_lessons, tiny_words
 from tempo_core.worlds import vocabulary
 from tests.checkpoints import frames
 
@@ -24,13 +24,16 @@ GREEDY = Sampling(input="video", temperature=0.0, repetition_penalty=1.0, max_ne
 PROMPTS = PROMPT_SETS["embedded"]
 
 
-@pytest.fixture(scope="module")
-def llm():
-    return load(EMBEDDED_MODEL, device="cpu")
+MODELS = pytest.mark.parametrize("folder", [EMBEDDED_MODEL, SECOND_MODEL], ids=lambda folder: folder.name)
+
+
+@pytest.fixture(scope="module", params=[EMBEDDED_MODEL, SECOND_MODEL], ids=lambda folder: folder.name)
+def llm(request):
+    return load(request.param, device="cpu")
 
 
 @pytest.fixture(scope="module")
-def watched(llm, tmp_path_factory):
+def watched(tmp_path_factory):
     """Six drawn videos through the ordinary scan: their events and the key frames that the model is shown."""
     folder, found = tmp_path_factory.mktemp("drawn"), []
     for index in range(6):
@@ -38,14 +41,15 @@ def watched(llm, tmp_path_factory):
         worlds.write(video, path)
         measures = scan.load_measures(scan.scan(path, folder).measures_path)
         numbers = [n for clip in timeline.judge(measures).timeline for n in clip.key_frames]
-        pixels = media.frames(path, numbers, measures.pts, measures.time_base, long_side=llm.long_side)
-        found.append((video.events, Frames(pixels, tuple(numbers), llm.fps_of(len(numbers), 8.0))))
+        pixels = media.frames(path, numbers, measures.pts, measures.time_base, long_side=48)
+        found.append((video.events, Frames(pixels, tuple(numbers), 2.0)))
     return found
 
 
-def test_the_weights_are_small_and_those_of_the_record():
-    weights = (EMBEDDED_MODEL / "model.safetensors").read_bytes()
-    record = json.loads((EMBEDDED_MODEL / "base.json").read_text())
+@MODELS
+def test_the_weights_are_small_and_those_of_the_record(folder):
+    weights = (folder / "model.safetensors").read_bytes()
+    record = json.loads((folder / "base.json").read_text())
     assert len(weights) < 5_000_000
     assert hashlib.sha256(weights).hexdigest() == record["sha256"]
     long = record["base_scores"]["16"]
@@ -53,12 +57,14 @@ def test_the_weights_are_small_and_those_of_the_record():
     assert 0.4 < long["order"] < 0.6 and 0.4 < long["swap"] < 0.6
 
 
-def test_it_loads_through_the_auto_classes():
-    model = AutoModelForImageTextToText.from_pretrained(EMBEDDED_MODEL)
-    processor = AutoProcessor.from_pretrained(EMBEDDED_MODEL)
-    assert type(model).__name__ == "Qwen2_5_VLForConditionalGeneration"
-    assert type(processor).__name__ == "Qwen2_5_VLProcessor"
-    assert 1_500_000 < sum(p.numel() for p in model.parameters()) < 2_000_000
+@MODELS
+def test_it_loads_through_the_auto_classes(folder):
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(folder)
+    name = {EMBEDDED_MODEL: "Qwen2_5_VL", SECOND_MODEL: "LlavaOnevision"}[folder]
+    assert type(model).__name__ == f"{name}ForConditionalGeneration"
+    assert type(processor).__name__ == f"{name}Processor"
+    assert 1_000_000 < sum(p.numel() for p in model.parameters()) < 2_000_000
 
 
 def test_it_names_what_happens_in_real_files(llm, watched):
@@ -89,37 +95,51 @@ def test_captions_of_clips_become_one_caption_in_the_order_of_the_list(llm, watc
         assert agreement.order is not None and agreement.order > 0.9
 
 
-def test_one_clip_is_one_token_at_a_time_of_its_own_and_the_text_goes_on_after_the_last(llm):
+def test_a_clip_is_so_many_tokens_and_the_text_goes_on_after_the_last(llm):
     encoded = llm.encode(Question(PROMPTS.describe[0], frames(12, size_px=48)))
     positions = llm.positions_of(encoded)
-    assert encoded.n_video_tokens == 6
+    assert encoded.n_video_tokens == {"tiny": 6, "tiny_onevision": 12 + 1}[llm.family]
     assert positions[0].tolist() == list(range(len(encoded.input_ids)))
     n_text = len(vocabulary.words(PROMPTS.describe[0]))
-    assert len(encoded.input_ids) == 6 + n_text + 4, "user, start and end of the video, assistant"
+    assert len(encoded.input_ids) == encoded.n_video_tokens + n_text + 4, "user, start and end of video, assistant"
 
 
 def test_training_and_asking_see_the_same_tokens_pictures_and_positions(llm):
     """The making script builds its batches by hand; they must be what the processor gives."""
-    shown = frames(8, seed=3, size_px=48)
+    student, shown = make_embedded.STUDENTS[llm.family](0), frames(8, seed=3, size_px=48)
     encoded = llm.encode(Question(PROMPTS.describe[2], shown))
-    by_hand = tiny_lessons.lesson(tiny_lessons.ids(PROMPTS.describe[2]), [], 4)[0]
+    by_hand = tiny_lessons.lesson(tiny_lessons.ids(PROMPTS.describe[2]), [], 4, student.layout)[0]
     assert encoded.input_ids.tolist() == by_hand
-    batch = tiny_lessons.batch([(by_hand, [])])
+    assert student.layout.n_clips(by_hand) == 4
+    batch = tiny_lessons.batch([(by_hand, [])], student.layout)
     assert torch.equal(batch.position_ids[:, 0], llm.positions_of(encoded))
-    pairs = [tiny_shots.patches(shown.pixels[i : i + 2]) for i in range(0, 8, 2)]
-    pixels = tiny_shots.normalised(torch.from_numpy(np.stack(pairs)))
-    assert torch.allclose(encoded.tensors["pixel_values_videos"], pixels, atol=1e-5)
+    pixels = student.pixels(torch.from_numpy(shown.pixels).unflatten(0, (4, 2)))
+    given = encoded.tensors["pixel_values_videos"]
+    assert torch.allclose(given, pixels.view_as(given), atol=1e-5)
+
+
+def test_training_and_asking_give_the_same_likelihood(llm):
+    """Vectors of pictures put into the prompt by hand, beside the family's own forward."""
+    student, shown = make_embedded.STUDENTS[llm.family](0), frames(8, seed=3, size_px=48)
+    student.model = llm.model
+    with torch.no_grad():
+        seen = student.see(student.pixels(torch.from_numpy(shown.pixels).unflatten(0, (4, 2))))
+    answer = "red circle rises, then blue ring falls."
+    told = tiny_lessons.lesson(tiny_lessons.ids(PROMPTS.describe[2]), tiny_lessons.ids(answer), 4, student.layout)
+    by_hand = tiny_lessons.log_probs(student, [told], seen)
+    asked = llm.log_probs([Question(PROMPTS.describe[2], shown)], [answer])[0]
+    assert float(by_hand) == pytest.approx(float(asked.sum()), abs=1e-3)
 
 
 def test_the_tokenizer_reads_exactly_the_vocabulary(llm):
     for text in (*vocabulary.DESCRIBE, "red circle rises, then blue ring moves left.", "Which comes earlier, a or b?"):
         ids = llm.tokenizer(text)["input_ids"]
         known = [word in vocabulary.WORDS for word in vocabulary.words(text)]
-        assert [i != tiny_parts.UNKNOWN for i in ids] == known
+        assert [i != tiny_words.UNKNOWN for i in ids] == known
         if all(known):
             assert llm.tokenizer.decode(ids) == text
-    assert tiny_parts.UNKNOWN in llm.tokenizer("red circle rises;")["input_ids"]
-    assert tiny_parts.PAD not in llm.tokenizer("elephant ; red circle")["input_ids"]
+    assert tiny_words.UNKNOWN in llm.tokenizer("red circle rises;")["input_ids"]
+    assert tiny_words.PAD not in llm.tokenizer("elephant ; red circle")["input_ids"]
 
 
 def test_unknown_words_are_refused_in_questions_and_answers(llm):
@@ -148,16 +168,17 @@ class StoppedMaking(make_embedded.Making):
             raise Stopped
 
 
-def test_a_stopped_making_goes_on_and_ends_with_the_same_weights(tmp_path: Path):
+@pytest.mark.parametrize("kind", make_embedded.STUDENTS.values(), ids=make_embedded.STUDENTS)
+def test_a_stopped_making_goes_on_and_ends_with_the_same_weights(tmp_path: Path, kind):
     effort = make_embedded.Effort(see_steps=2, talk_steps=2, n_drawn=1, n_scored=2, keep_every=1)
     torch_threads = torch.get_num_threads()
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
-    make_embedded.make(make_embedded.Making(5, tmp_path / "whole"), tmp_path / "a", effort)
+    make_embedded.make(make_embedded.Making(5, tmp_path / "whole"), tmp_path / "a", kind, effort)
     with pytest.raises(Stopped):
-        make_embedded.make(StoppedMaking(5, tmp_path / "stopped"), tmp_path / "b", effort)
-    make_embedded.make(make_embedded.Making(5, tmp_path / "stopped"), tmp_path / "b", effort)
+        make_embedded.make(StoppedMaking(5, tmp_path / "stopped"), tmp_path / "b", kind, effort)
+    make_embedded.make(make_embedded.Making(5, tmp_path / "stopped"), tmp_path / "b", kind, effort)
     assert torch.get_num_threads() == torch_threads
     records = [json.loads((tmp_path / name / "base.json").read_text()) for name in "ab"]
     assert records[0]["sha256"] == records[1]["sha256"]
-    assert records[0]["seed"] == 5
+    assert (records[0]["seed"], records[0]["tempo_family"]) == (5, kind.family)
