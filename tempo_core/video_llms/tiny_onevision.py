@@ -11,7 +11,7 @@ from tempo_core.video_llms.tiny import DrawnWorld
 
 
 class TinyOneVision(DrawnWorld, LlavaOnevision):
-    """`LlavaOnevisionForConditionalGeneration` with 1.2 million parameters and the words of the drawn world."""
+    """`LlavaOnevisionForConditionalGeneration` with 1.25 million parameters and the words of the drawn world."""
 
     family = "tiny_onevision"
 

@@ -1,4 +1,4 @@
-"""The parts of the second embedded model: a LLaVA-OneVision of 1.2 million parameters and its processor.
+"""The parts of the second embedded model: a LLaVA-OneVision of 1.25 million parameters and its processor.
 
 The one thing to know: it is built unlike the first, for the study of transfer. Each picture passes a SigLIP tower on
 its own and becomes one token, so what MOVES is seen by the language model alone, whose first layer reads a clip's
