@@ -70,9 +70,18 @@ def untagged(prompt: str, tag: str) -> str:
 
 
 def rest(record: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """What a record says besides, such as scores; kept with the pair if it is not long."""
+    """What a record says besides, such as scores; kept with the pair if it is not long and a database can hold it."""
     return {
         str(name)[:SHOWN]: value
         for name, value in record.items()
-        if name not in known and value is not None and len(json.dumps(value, default=str)) <= LONGEST_TEXT
+        if name not in known and value is not None and _can_be_kept({str(name): value})
     }
+
+
+def _can_be_kept(one: Mapping[str, Any]) -> bool:
+    """JSON can spell half a character and, as 1e999, a number without end; no file and no database holds those."""
+    try:
+        written = json.dumps(one, default=str, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        return False
+    return len(written) <= LONGEST_TEXT and b"\\u0000" not in written

@@ -151,7 +151,7 @@ def _told(path: Path) -> dict[str, list[Returned]]:
 
 def _returned(record: Mapping[str, Any], told: dict[str, list[Returned]]) -> Returned | None:
     """By the record's hash; a row of our own parquet tells itself."""
-    known = told.get(sidecar.digest(record))
+    known = told.get(sidecar.digest(record)) if told else None
     if known:
         return known.pop(0)
     if "pair_id" in record and "timeline_sha256" in record and "question" in record:

@@ -247,6 +247,13 @@ def test_a_bad_line_is_skipped_with_its_number_and_reason_and_the_file_is_read_o
     assert lines[0].pair == lines[2].pair and lines[1].pair is None
 
 
+@pytest.mark.parametrize("value", ['"\\ud800"', "1e999", '"\\u0000"'])
+def test_a_remark_that_no_database_holds_is_left_off_and_its_pair_kept(value, tmp_path):
+    line = f'"prompt": "a", "chosen": "b", "rejected": "c", "video": "a.mp4", "score": {value}, "id": 7'
+    (read,) = read_all(written(tmp_path, "foreign.jsonl", text=f"{{{line}}}"))
+    assert read.pair.chosen == "b" and read.pair.extra == {"id": 7}
+
+
 def test_bytes_that_are_no_text_a_byte_order_mark_and_other_line_ends_are_read_past(tmp_path):
     path = tmp_path / "pairs.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode() + b"\r\n\xff\xfe\r\n" + GOOD.encode())
