@@ -15,6 +15,7 @@ from tempo_core import statistics
 from tempo_core.errors import TooFew
 from tempo_core.exchange.model_card import Change, Curve, Figure, LinkLine, RunFacts, Source
 from tempo_core.recipes import RECIPES
+from tempo_core.statistics import Comparison
 
 LIBRARIES = ("python", "torch", "transformers", "trl", "peft", "accelerate")
 AVERAGED = 5
@@ -111,21 +112,22 @@ def _change(session: Session, after: EvaluationLine, of_base: list[EvaluationLin
     before = next(
         (line for line in of_base if (line.benchmark, line.split, line.metric, line.settings_sha256) == asked), None
     )
+    found = None if before is None else _compared(session, before.id, after.id)
     return Change(
         benchmark=after.benchmark,
         metric=after.metric,
         n=after.n,
         before=None if before is None else Figure(before.value, before.low, before.high),
         after=Figure(after.value, after.low, after.high),
-        difference=None if before is None else _difference(session, before.id, after.id),
+        difference=None if found is None else Figure(found.difference, found.low, found.high),
+        verdict="not compared" if found is None else found.verdict,
     )
 
 
-def _difference(session: Session, before_id: int, after_id: int) -> Figure | None:
+def _compared(session: Session, before_id: int, after_id: int) -> Comparison | None:
     before, after = evaluations.items(session, before_id), evaluations.items(session, after_id)
     groups = [item.group for item in before]
     if [item.item for item in before] != [item.item for item in after] or len(set(groups)) < 2:
         return None
     values = [[item.correct or 0.0 for item in items] for items in (before, after)]
-    found = statistics.paired_bootstrap(values[0], values[1], groups)
-    return Figure(found.difference, found.low, found.high)
+    return statistics.paired_bootstrap(values[0], values[1], groups)

@@ -177,7 +177,12 @@ def paired_mean_of_tasks(
     verdict: Verdict = "better" if low > 0 else "worse" if high < 0 else "cannot tell"
     if n_groups < FEWEST_GROUPS:
         verdict = "cannot tell"
-    return Comparison(difference, low, high, verdict, max(_two_sided(drawn), 2 * 0.5**n_groups))
+    return Comparison(difference, low, high, verdict, max(_two_sided(drawn), _least_p(n_groups)))
+
+
+def _least_p(n_groups: int) -> float:
+    """How often so many videos all agree by chance alone; no test of them can be surer."""
+    return float(2 * 0.5**n_groups)
 
 
 def _minus(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
@@ -257,7 +262,8 @@ def two_level_bootstrap(
     of_each = sums.sum(axis=1) / counts.sum()
     resampled = _widened(np.concatenate(means, axis=1), of_each, confidence)
     low, high = _percentiles(resampled, confidence)
-    return TwoLevel(float(of_each.mean()), low, high, _two_sided(resampled), tuple(float(value) for value in of_each))
+    p = max(_two_sided(resampled), _least_p(n_groups))
+    return TwoLevel(float(of_each.mean()), low, high, p, tuple(float(value) for value in of_each))
 
 
 def _widened(means: NDArray[np.float64], of_each: NDArray[np.float64], confidence: float) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tempo_core.exchange.quoting import markdown_text, yaml_text
+from tempo_core.statistics import Verdict
 
 Form = Literal["adapter", "merged"]
 FORMS: tuple[Form, ...] = ("adapter", "merged")
@@ -77,14 +78,7 @@ class Change:
     before: Figure | None
     after: Figure
     difference: Figure | None = None
-
-    @property
-    def verdict(self) -> str:
-        if self.difference is None:
-            return "not compared"
-        if self.difference.high < 0:
-            return "worse"
-        return "better" if self.difference.low > 0 else "cannot tell"
+    verdict: Verdict | Literal["not compared"] = "not compared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +311,7 @@ def _worse(changes: Sequence[Change]) -> str:
     ]
     said = [f"Worse beyond chance: {', '.join(worse)}." if worse else "No measured figure is worse beyond chance."]
     if lower:
-        said.append(f"Lower, but within its interval: {', '.join(lower)}.")
+        said.append(f"Lower, but not beyond chance: {', '.join(lower)}.")
     if alone := [_named(c) for c in changes if c.difference is None]:
         said.append(f"Not compared, because the base was not asked the same questions: {', '.join(alone)}.")
     return " ".join(said)

@@ -283,12 +283,14 @@ def _sft(run: PaperRun) -> str:
 
 
 def _known(runs: Sequence[PaperRun]) -> str:
-    """What names the runs exactly."""
-    first = runs[0].run
+    """What names the runs exactly. Seeds of one description may have been trained on several days, or machines."""
     plans = listed([sha256(run.run.plan_sha256) for run in runs])
-    libraries = ", ".join(f"{escaped(name)} {escaped(version)}" for name, version in first.libraries.items())
-    made_by = f" The training code is {escaped(first.code_version)}" if first.code_version else " They were trained"
-    return f"Orders of training: sha256 {plans}.{made_by}, with {libraries}."
+    codes = [escaped(code) for code in dict.fromkeys(run.run.code_version for run in runs) if code]
+    libraries = dict.fromkeys(
+        ", ".join(f"{escaped(name)} {escaped(version)}" for name, version in run.run.libraries.items()) for run in runs
+    )
+    made_by = f" The training code is {listed(codes)}" if codes else " They were trained"
+    return f"Orders of training: sha256 {plans}.{made_by}, with {'; or with '.join(libraries)}."
 
 
 # ---- evaluation -----------------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def comparisons(found: Sequence[PaperRun]) -> Table:
     return Table(
         "comparisons",
         "Differences between a trained model and its base on the same questions, with 95\\,\\% intervals of a paired "
-        "bootstrap over videos; the verdict is whether the interval excludes 0.",
+        "bootstrap over videos; better and worse need an interval without 0, and six videos or more.",
         ("run", "benchmark", "metric", "n", "before", "after", "difference", "low", "high", "verdict"),
         tuple(
             (run.run.run_id, c.benchmark, c.metric, c.n, None if c.before is None else c.before.value, c.after.value,

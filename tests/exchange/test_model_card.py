@@ -28,11 +28,12 @@ def facts(**changes):
             Curve("l4", "loss", 0.69, 0.65, 12), Curve("sft", "loss", 2.0, 1.0, 9),
         ),
         changes=(
-            Change("drawn_world", "order", 40, Figure(0.5, 0.4, 0.6), Figure(0.9, 0.8, 0.95), Figure(0.4, 0.3, 0.5)),
+            Change("drawn_world", "order", 40, Figure(0.5, 0.4, 0.6), Figure(0.9, 0.8, 0.95), Figure(0.4, 0.3, 0.5),
+                   "better"),
             Change("drawn_world", "recall", 40, Figure(0.98, 0.9, 1.0), Figure(0.8, 0.7, 0.9),
-                   Figure(-0.18, -0.3, -0.1)),
+                   Figure(-0.18, -0.3, -0.1), "worse"),
             Change("drawn_world", "earlier", 40, Figure(0.6, 0.5, 0.7), Figure(0.58, 0.5, 0.7),
-                   Figure(-0.02, -0.1, 0.06)),
+                   Figure(-0.02, -0.1, 0.06), "cannot tell"),
             Change("held_out_preference", "accuracy", 30, None, Figure(0.7, 0.6, 0.8)),
         ),
     )  # fmt: skip
@@ -80,7 +81,7 @@ def test_what_got_worse_is_said_apart_from_what_only_looks_lower():
     _, body = parts(card(facts(), "merged"))
     said = body.split("### What got worse")[1].split("##")[0].replace("&#95;", "_")
     assert "Worse beyond chance: drawn_world/recall." in said
-    assert "Lower, but within its interval: drawn_world/earlier." in said
+    assert "Lower, but not beyond chance: drawn_world/earlier." in said
     assert "not asked the same questions: held_out_preference/accuracy." in said
     assert "order" not in said
 

@@ -63,7 +63,7 @@ def facts(run_id: int = 1, config: RunConfig = PLAIN, **changed: Any) -> RunFact
         "plan_sha256": SHA, "config": asdict(config), "code_version": "abc1234", "libraries": {"torch": "2.15"},
         "links": (LinkLine("01-dpo-l1", "dpo", "l1", 32, SHA),), "curves": (),
         "changes": (Change("bench", "order", 40, Figure(0.5, 0.4, 0.6), Figure(0.7, 0.6, 0.8),
-                           Figure(0.2, 0.1, 0.3)),),
+                           Figure(0.2, 0.1, 0.3), "better"),),
     }  # fmt: skip
     return RunFacts(**(given | changed))
 
