@@ -203,6 +203,8 @@ def _inside(whole: Mapping[str, Any], field: str) -> Mapping[str, Any]:
 
 def _samples(path: Path, task: str) -> list[Mapping[str, Any]]:
     """What was said to each question; none where samples were not logged."""
+    if "/" in task or "\0" in task:
+        raise BadResults(f"{path.name}: {task!r} is no name of a task. Copy the whole folder again.")
     place = path.with_name(path.name.removesuffix("results.json") + f"samples_{task}.jsonl")
     if not place.is_file():
         return []
@@ -220,7 +222,7 @@ def _items(samples: Sequence[Mapping[str, Any]], metric: str) -> tuple[ItemScore
             right = _right(sample[metric])
         except _Unreadable:
             return ()
-        name = f"{sample.get('doc_id', len(found)):0>6}-{str(sample.get('doc_hash', ''))[:12]}"
+        name = f"{sample.get('doc_id', len(found))!s:0>6}-{str(sample.get('doc_hash', ''))[:12]}"
         # With several filters a question comes once for each; the first is the task's own.
         found.setdefault(name, ItemScore(name, _footage(sample, metric) or name, right, _said(sample)))
     return tuple(found.values())
@@ -289,7 +291,7 @@ def _text(path: Path) -> str:
 def _record(path: Path, text: str, line: int) -> Mapping[str, Any]:
     try:
         value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise BadResults(f"{path.name}, line {line}: it is no JSON. Copy the whole folder again.") from None
     if not isinstance(value, Mapping):
         raise BadResults(f"{path.name}, line {line}: it must hold a record. Copy the whole folder again.")

@@ -90,15 +90,28 @@ def read(folder: Path) -> RunResult:
     about = seals.check(place, FORM)
     try:
         return RunResult(
-            trained=Trained(**about),
+            trained=_trained(about),
             chain=place / CHAIN,
             stages=tuple(ReturnedStage(**row) for row in rows(place / STAGES)),
-            metrics=tuple(Metric(key, row["step"], v) for row in rows(place / METRICS) for key, v in _values(row)),
+            metrics=tuple(Metric(key, int(row["step"]), v) for row in rows(place / METRICS) for key, v in _values(row)),
             scores=_scores(rows(place / SCORES)),
             notes=tuple(dict.fromkeys((str(row["kind"]), str(row["text"])) for row in rows(place / NOTES))),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BundleRefused(f"{place} cannot be read as the {FORM} ({error}). Train the bundle again.") from None
+
+
+def _trained(said: JsonDict) -> Trained:
+    """Each value as what it is meant to be: it comes from another machine."""
+    return Trained(
+        run_id=int(said["run_id"]),
+        run_sha256=str(said["run_sha256"]),
+        plan_sha256=str(said["plan_sha256"]),
+        base_sha256=str(said["base_sha256"]),
+        n_processes=int(said["n_processes"]),
+        device=str(said["device"]),
+        libraries={str(name): str(version) for name, version in said["libraries"].items()},
+    )
 
 
 def seal(folder: Path, trained: Trained) -> str:

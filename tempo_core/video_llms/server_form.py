@@ -22,6 +22,8 @@ from tempo_core.types import Answer, Frames, JsonDict, Question, Sampling
 
 JPEG_QUALITY = 95
 """As in the cache of pictures."""
+_MOST_TOKENS = 2**31 - 1
+"""What a column of whole numbers holds; a larger count is a slip of the server, and is as good as none."""
 
 
 def body(server: Server, question: Question, sampling: Sampling, seed: int) -> bytes:
@@ -96,7 +98,7 @@ def answer(url: str, reply: Any) -> Answer:
     n_tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
     # JSON can spell half a character, which no database can hold.
     clean = text.encode(errors="replace").decode().replace("\0", "")
-    return Answer(clean.strip(), n_tokens if isinstance(n_tokens, int) else 0, finish)
+    return Answer(clean.strip(), n_tokens if isinstance(n_tokens, int) and 0 <= n_tokens <= _MOST_TOKENS else 0, finish)
 
 
 def n_prompt_tokens(reply: Any) -> int | None:

@@ -133,6 +133,12 @@ def test_a_broken_line_of_samples_is_named(tmp_path):
         lmms_eval.read(tmp_path)
 
 
+def test_a_task_named_like_a_path_is_refused(tmp_path):
+    folder = written(tmp_path, {"../secret": {"acc,none": 0.5}}, {})
+    with pytest.raises(lmms_eval.BadResults, match=r"secret' is no name of a task"):
+        lmms_eval.read(folder)
+
+
 def test_the_command_is_a_list_that_no_shell_reads():
     made = lmms_eval.command(Path("/venv/bin/python"), "qwen2_5_vl", Path("/m; rm -rf x"), ["mvbench", "videomme"],
                              Path("/out"), 8)  # fmt: skip
