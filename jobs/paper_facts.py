@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy.orm import Session
 
-from db import evaluations, metrics, provenance, run_notes, runs
+from db import evaluations, experiment_results, experiments, metrics, provenance, run_notes, runs
 from db.evaluations import EvaluationLine
 from db.runs import RunCard
 from jobs import model_cards
 from tempo_core.errors import TooFew
-from tempo_core.paper.facts import DataFacts, Measured, PaperRun
+from tempo_core.paper.facts import Compared, DataFacts, Measured, PaperRun
 
 ALL = 1_000_000
 
@@ -28,6 +28,15 @@ def of_runs(session: Session, run_ids: Sequence[int]) -> list[PaperRun]:
     table = evaluations.table(session)
     versions: dict[int, DataFacts] = {}
     return [_run(session, run_id, table, versions) for run_id in dict.fromkeys(run_ids)]
+
+
+def experiments_of(session: Session, run_ids: Sequence[int]) -> list[Compared]:
+    """The experiments that these runs belong to, whole: an arm alone is compared with nothing."""
+    found = [experiments.of_run(session, run_id) for run_id in run_ids]
+    return [
+        Compared(one.id, one.name, one.reference.name, experiment_results.table(session, one.id))
+        for one in {which[0].id: which[0] for which in found if which is not None}.values()
+    ]
 
 
 def _run(session: Session, run_id: int, table: Sequence[EvaluationLine], versions: dict[int, DataFacts]) -> PaperRun:

@@ -78,7 +78,7 @@ def figures(of_arm: Mapping[str, Mapping[Key, Answers]], reference: str) -> tupl
 
 def _figure(arm: str, key: Key, answers: Answers, reference: Answers | None) -> Figure | None:
     try:
-        value = _within(0, two_level_bootstrap(list(answers.values.values()), answers.groups), answers)
+        value = _within(0.0, two_level_bootstrap(list(answers.values.values()), answers.groups), answers)
         change = None if reference is None else difference(reference, answers)
     except TooFew:
         return None
@@ -108,13 +108,13 @@ def difference(first: Answers, second: Answers) -> TwoLevel | None:
         return None
     left, right = ([pair[side] for pair in shared] for side in (0, 1))
     changed = [np.asarray(b)[right] - np.asarray(a)[left] for a, b in rows]
-    return _within(-1, two_level_bootstrap(changed, [second.groups[i] for i in right]), first, second)
+    return _within(-1.0, two_level_bootstrap(changed, [second.groups[i] for i in right]), first, second)
 
 
 def _within(least: float, found: TwoLevel, *of: Answers) -> TwoLevel:
     """Few seeds widen an interval past what a share can be; log-probabilities have no such bounds."""
     shares = all(0 <= value <= 1 for answers in of for values in answers.values.values() for value in values)
-    return replace(found, low=max(least, found.low), high=min(1, found.high)) if shares else found
+    return replace(found, low=max(least, found.low), high=min(1.0, found.high)) if shares else found
 
 
 UNTRAINED = -1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tempo_core.exchange.model_card import RunFacts
+from tempo_core.experiment_results import Figure
 from tempo_core.types import PlannedPair
 
 Series = Mapping[str, tuple[tuple[int, float | None], ...]]
@@ -141,6 +142,16 @@ class Measured:
     dataset_sha256: str | None = None
     """The version whose held-out videos were asked about."""
     contaminated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """An experiment that one of the runs belongs to: every arm's figures over its seeds, each against the reference."""
+
+    number: int
+    name: str
+    reference: str
+    figures: tuple[Figure, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from tempo_core import experiment_results
 from tempo_core.paper import latex
-from tempo_core.paper.facts import Counted, DataFacts, PaperRun
+from tempo_core.paper.facts import Compared, Counted, DataFacts, PaperRun
 from tempo_core.types import level_key
 
 Cell = str | int | float | None
@@ -97,6 +99,26 @@ def comparisons(found: Sequence[PaperRun]) -> Table:
         ),
         signed=("difference", "low", "high"),
     )  # fmt: skip
+
+
+_ARM = (
+    "arm", "benchmark", "metric", "n_seeds", "value", "low", "high", "items", "groups", "change",
+    "change_low", "change_high", "p_holm", "verdict",
+)  # fmt: skip
+
+
+def experiment(found: Compared) -> Table:
+    """Every arm and figure of an experiment, as its page shows them."""
+    rows: Sequence[Mapping[str, Any]] = experiment_results.rows(found.figures)
+    return Table(
+        f"experiment-{found.number}",
+        f"Experiment {latex.escaped(found.name)}: means over seeds with 95\\,\\% intervals of a bootstrap over seeds "
+        f"and videos, and the paired change against {latex.escaped(found.reference)}; p is corrected for the figures "
+        "of an arm (Holm).",
+        tuple(name.replace("_", " ") for name in _ARM),
+        tuple(tuple(row[name] for name in _ARM) for row in rows),
+        signed=("change", "change low", "change high"),
+    )
 
 
 def settings(found: Sequence[PaperRun]) -> Table:

@@ -12,7 +12,7 @@ from typing import Any
 from tempo_core.exchange import seals
 from tempo_core.exchange.base import bundle, write_file
 from tempo_core.paper import methods, tables
-from tempo_core.paper.facts import PaperRun
+from tempo_core.paper.facts import Compared, PaperRun
 from tempo_core.paper.tables import Table
 
 FORM = "paper"
@@ -20,14 +20,14 @@ METHODS, CONFIGURATION, DOCUMENT, README = "methods.tex", "configuration.json", 
 FIGURES, TABLES = "figures", "tables"
 
 
-def write(found: Sequence[PaperRun], folder: Path) -> tuple[str, ...]:
+def write(found: Sequence[PaperRun], folder: Path, experiments: Sequence[Compared] = ()) -> tuple[str, ...]:
     """Write everything, whole or not at all; an earlier folder of this kind is replaced. The names of the figures.
 
     Raises:
         FolderTaken: The folder holds something that is no export.
         NoSpace: The disk is full; the folder is as it was before.
     """
-    made = tables.of(found)
+    made = [*tables.of(found), *(tables.experiment(one) for one in experiments if one.figures)]
     with bundle(folder) as partial:
         figures = importlib.import_module("tempo_core.paper.figures").write(found, partial / FIGURES)
         for table in made:

@@ -13,10 +13,13 @@ import pytest
 
 from tempo_core.errors import FolderTaken
 from tempo_core.exchange.model_card import Change, Figure, LinkLine, RunFacts, Source
+from tempo_core.experiment_results import Answers
+from tempo_core.experiment_results import figures as experiment_figures
 from tempo_core.paper import latex, methods, tables, writing
 from tempo_core.paper.facts import (
     Answered,
     Bound,
+    Compared,
     Counted,
     DataFacts,
     Measured,
@@ -131,6 +134,20 @@ def test_differences_carry_their_sign_and_verdict_and_a_figure_without_a_base_no
     text = tables.comparisons([paper_run(run)]).as_latex()
     assert "$+0.200$ & $+0.100$ & $+0.300$ & better" in text
     assert r"recall & $40$ &  & $0.700$ &  &  &  & not compared" in text
+
+
+def test_an_experiment_is_a_table_of_its_arms_against_the_reference(tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    groups, right = tuple(f"video {i}" for i in range(12)), (1.0,) * 12
+    key = ("drawn_world", "swap")
+    plain = Answers(groups, groups, {0: (0.0,) * 12, 1: (0.0,) * 12})
+    arms = {EVIL: {key: plain}, "mixed order": {key: replace(plain, values={0: right, 1: right})}}
+    table = tables.experiment(Compared(7, EVIL, EVIL, experiment_figures(arms, EVIL)))
+    assert table.name == "experiment-7" and columns_agree(table.as_latex()) and faults(table.as_latex()) == []
+    assert "$12$ & $12$ & $+1.000$ & $+1.000$ & $+1.000$ & $0.000$ & better" in table.as_latex()
+    writing.write([paper_run()], tmp_path / "paper", [Compared(7, EVIL, EVIL, experiment_figures(arms, EVIL))])
+    assert r"\input{tables/experiment-7.tex}" in (tmp_path / "paper" / "all.tex").read_text()
+    assert (tmp_path / "paper" / "tables" / "experiment-7.csv").read_text() == table.as_csv()
 
 
 def test_every_table_of_hostile_names_has_its_columns_and_no_command_of_theirs():

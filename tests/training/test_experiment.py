@@ -25,7 +25,7 @@ from db.experiments import Asked
 from db.pair_filters import PairFilter
 from db.session import Database
 from db.sft_sets import SftDraft
-from jobs import child, experimenting, payloads, starting, tasks
+from jobs import child, experimenting, paper_facts, payloads, starting, tasks
 from tempo_core.errors import BadSettings
 from tempo_core.experiment_results import BASE
 from tempo_core.experiments import Design
@@ -141,6 +141,13 @@ def test_the_table_has_every_arm_with_its_seeds_and_the_paired_difference_to_the
         [b - a for a, b in zip(ours.of_seed, other.value.of_seed, strict=True)]
     )
     assert other.verdict is not None and accuracy["dpo, mixed"].change is None
+
+
+def test_a_paper_about_one_run_brings_the_whole_table_of_its_experiment(bench, done):
+    cell = bench.ask(experiments.cells, done)[1]
+    (told,) = bench.ask(paper_facts.experiments_of, (cell.run_id, cell.run_id))
+    assert (told.number, told.reference) == (done, "dpo, mixed")
+    assert told.figures == bench.ask(experiment_results.table, done)
 
 
 def test_margins_before_and_after_and_the_pace_are_known_for_every_kind_and_level(bench, done):
