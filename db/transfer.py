@@ -22,7 +22,7 @@ from db.evaluations import EvaluationLine
 from db.models import ModelCard
 from db.runs import RunCard
 from db.tables import DatasetItemRow, EvaluationItemRow, ModelRow, PairRow, ResponseRow, RunRow
-from tempo_core import comparisons
+from tempo_core import comparisons, video_llms
 from tempo_core.comparisons import Compared, NotPaired
 from tempo_core.errors import TooFew
 from tempo_core.recipes import RECIPES, RunConfig
@@ -43,7 +43,7 @@ class Written:
 
     version_id: int
     sources: tuple[int, ...]
-    """Ids of the models that gave the chosen responses; 0 stands for pairs that came from elsewhere."""
+    """Ids of the models that gave the chosen responses; 0 stands for pairs of which none is known."""
     n_pairs: int
     videos: str
     plans: str
@@ -173,9 +173,13 @@ def _versions(cards: Sequence[RunCard]) -> list[int]:
 
 
 def _columns(session: Session, known: _Known) -> tuple[ModelCard, ...]:
-    """Every model that was trained or wrote pairs that were trained on."""
+    """Every model that was trained, or wrote pairs that were trained on and can be trained itself.
+
+    A model behind a server writes pairs, and so does, in a way, a file that was imported: those are rows alone.
+    """
     ids = {card.base_model_id for card in known.cards} | {w.sources[0] for w in known.written.values()}
-    return tuple(models.get(session, number) for number in sorted(ids))
+    cards = [models.get(session, number) for number in sorted(ids)]
+    return tuple(card for card in cards if card.family in video_llms.FAMILIES)
 
 
 # ---- which runs match ------------------------------------------------------------------------------------------------

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from shelf import sha
+from sqlalchemy import update
 
 from db import bulk, datasets, evaluations, models, runs, samplings, sheets, transfer
 from db.pair_filters import PairFilter
+from db.tables import ModelRow
 from tempo_core.recipes import PRESETS
 from tempo_core.types import ItemScore, Sampling, Score
 
@@ -67,6 +69,16 @@ def test_cells_are_differences_to_the_base_of_their_column(shelf, me, two):
     assert (missing.found, missing.run_id, missing.version_id) == (None, None, of_b)
     assert found.cells["sft", a].version_id == found.like.dataset_version_id
     assert transfer.counted(found) == {"matched": 3, "missing": 3}
+
+
+@pytest.mark.parametrize("family", ["server", "imported"])
+def test_what_cannot_be_trained_is_a_row_and_no_column(shelf, me, two, family):
+    (a, of_a), (b, _) = two.items()
+    shelf.do(lambda session: session.execute(update(ModelRow).where(ModelRow.id == a).values(family=family)))
+    trained(shelf, me, b, of_a, 36)
+    found = shelf.look(transfer.matrix, "drawn_world", "swap")
+    assert str(a) in found.rows and [card.id for card in found.columns] == [b]
+    assert found.cells[str(a), b].found.verdict == "better"
 
 
 def test_a_run_that_waits_for_its_measurement_is_told_apart_from_one_that_is_missing(shelf, me, two):
