@@ -300,9 +300,10 @@ def evaluation_sentences(found: Sequence[PaperRun]) -> Iterator[str]:
     yield f"Models were measured before and after training on {names} (Table~\\ref{{tab:scores}})."
     if all(_held_out(run) for run in found):
         yield "Questions on held-out videos are about videos of which no pair was trained on."
+    medians = " (1,000 for medians)" if any(m.metric == "median_words" for m in measured) else ""
     yield (
-        "Intervals are 95\\,\\% intervals by a bootstrap over videos with 10,000 resamples, or Wilson's where each "
-        "video has one question or all answers agree; answers that could not be read count as wrong."
+        f"Intervals are 95\\,\\% intervals by a bootstrap over videos with 10,000 resamples{medians}, or Wilson's "
+        "where each video has one question or all answers agree; answers that could not be read count as wrong."
     )
     if any(c.difference is not None for run in found for c in run.run.changes):
         yield (

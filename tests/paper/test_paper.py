@@ -256,6 +256,13 @@ def test_runs_that_differ_in_their_seed_alone_are_told_once_and_others_apart():
     assert "not the chance of training" in text
 
 
+def test_a_median_has_fewer_resamples_and_says_so():
+    assert "10,000 resamples (1,000 for medians), or" in told(
+        paper_run(measured=(measured(1, 3.0, metric="median_words"),))
+    )
+    assert "10,000 resamples, or" in told(paper_run(measured=(measured(1, 0.7),)))
+
+
 @pytest.mark.parametrize("pacing", methods._PACING)
 def test_every_recipe_and_order_gives_a_section(pacing):
     for recipe, phases in (("dpo_sft", ("dpo", "sft")), ("sft", ("sft",)), ("chosen_only", ("chosen_only",))):
