@@ -17,6 +17,8 @@ from ui.text import escaped
 
 MOST_IDS = 500
 """Pairs that an address may name; beyond them a lasso becomes its bounds."""
+FEW = 2_000
+"""Points that every browser draws fast as SVG; more are drawn by WebGL, which remote desktops may lack."""
 SYMBOLS = {0: "x-thin-open", 1: "circle", 2: "square", 3: "diamond", 4: "triangle-up"}
 RATIO = 0
 """The first choice of y; the others are runs."""
@@ -25,16 +27,17 @@ RATIO = 0
 def figure(found: Points, name: str, colours: Palette) -> go.Figure:
     """One trace a level, each with its colour and its sign."""
     drawn = go.Figure()
+    scatter = go.Scatter if len(found.ids) <= FEW else go.Scattergl
     for level, symbol in SYMBOLS.items():
         ours = found.level == level
         if ours.any():
-            drawn.add_scattergl(
+            drawn.add_trace(scatter(
                 x=found.x[ours], y=found.y[ours], customdata=found.ids[ours], mode="markers",
                 name=charts.level_names()[level] if level else "no level",
                 marker={"size": 6, "opacity": 0.75, "symbol": symbol,
                         "color": colours.levels[level] if level else charts.GREY},
                 hovertemplate="pair %{customdata}: difficulty %{x:.2f}, %{y:.2f}<extra></extra>",
-            )  # fmt: skip
+            ))  # fmt: skip
     drawn.update_layout(charts.LAYOUT, height=440, dragmode="lasso", showlegend=True, hovermode="closest")
     drawn.update_layout(legend_y=-0.16)
     drawn.update_xaxes(title="difficulty, 1 = hard", title_standoff=4, range=[-0.02, 1.02])
