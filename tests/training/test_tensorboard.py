@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 
 from tempo_core.training.tensorboard import EventFiles
 from tempo_core.types import Metric
@@ -37,7 +38,11 @@ def test_every_metric_is_there_under_its_own_key_and_step(tmp_path: Path) -> Non
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("closed", [True, False])
-def test_a_resumed_run_replaces_the_steps_after_its_checkpoint(tmp_path: Path, closed: bool) -> None:
+def test_a_resumed_run_replaces_the_steps_after_its_checkpoint(
+    tmp_path: Path, closed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Readers sort files by name; inside one second a process numbers its writers, and 10 would stand before 9.
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
     first = EventFiles(tmp_path)
     for number in range(1, 8):
         first.write(step(number))
