@@ -215,7 +215,7 @@ class Desk extends DeskView {
     this._tags();
     this._header();
     this._empty();
-    setTimeout(() => this.players.preload(this.queue[0]), AFTER_PICTURE_MS);
+    afterPicture(() => this.players.preload(this.queue[0]));
   }
 
   _clear() {

@@ -1,5 +1,7 @@
 // Small tools for the desk's elements. Data reaches the page as text nodes and attributes only, never as markup.
 
+const UNDRAWN_MS = 250; // a hidden tab draws no pictures
+
 /** Make an element. Strings among the children become text nodes. */
 function h(tag, props = {}, ...children) {
   const element = document.createElement(tag);
@@ -25,6 +27,14 @@ function s(tag, attributes = {}, ...children) {
 /** Set a text, if it is another one: an equal text set anew would be laid out anew too. */
 function tell(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+/** Do something once what was just changed is on the screen: two pictures on, and soon also where none is drawn. */
+function afterPicture(run) {
+  let done = false;
+  const once = () => { if (!done) { done = true; run(); } };
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(once, 0)));
+  setTimeout(once, UNDRAWN_MS);
 }
 
 /** A text that scrolls by itself. Setting `scrollTop` lays the whole page out at once, so `toTop` does it only where needed. */

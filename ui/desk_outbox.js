@@ -2,7 +2,6 @@
 // and sent again, whole, until each token is acknowledged. The server writes a token once, however often it comes.
 
 const BEAT_MS = 3000; // while something waits
-const AFTER_PICTURE_MS = 50; // the next pair is shown first; sending, and loading the one after it, come then
 const LEASE_MS = 120000; // while nothing does: keeps the leases on our pairs and brings fresh addresses
 
 class Outbox {
@@ -14,7 +13,7 @@ class Outbox {
     this.items = [];
     this.sequence = 0;
     this.beat = 0;
-    this.soon = 0; // a timer, while something is about to be sent
+    this.soon = false; // something is about to be sent
     this.since = 0; // when the oldest item began to wait
     this._adopt();
     this.ours = new Set(this.items.map((item) => item.token)); // every token that we ever took care of
@@ -30,7 +29,9 @@ class Outbox {
     this.items.push(whole);
     this.ours.add(whole.token);
     this._store();
-    this.soon = this.soon || setTimeout(() => this._flush(), AFTER_PICTURE_MS);
+    // The next pair is shown first; sending it, and loading the one after it, come then.
+    if (!this.soon) afterPicture(() => { if (this.soon) this._flush(); });
+    this.soon = true;
     return whole;
   }
 
@@ -61,7 +62,7 @@ class Outbox {
   close() {
     clearInterval(this.timer);
     clearInterval(this.lease);
-    clearTimeout(this.soon);
+    this.soon = false;
   }
 
   _beat() {
@@ -69,8 +70,7 @@ class Outbox {
   }
 
   _flush() {
-    clearTimeout(this.soon);
-    this.soon = 0;
+    this.soon = false;
     this.send({ beat: this.beat, items: this.items.slice() });
   }
 
