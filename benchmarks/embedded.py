@@ -74,6 +74,9 @@ class Studio:
     def do(self, payload: Payload) -> JsonDict:
         """The task itself, in this process: what is timed is the work and not the queue."""
         with self.database.session() as session:
+            for left in jobs.running(session):  # an ended call's: its work is asked for anew
+                jobs.lost(session, left.id, left.token or "", "killed", "The script ended.")
+                jobs.cancel(session, left.id)
             launch.enqueue_in(session, payload, self.person)
         job = self.claimed(f"{payloads.needs_of(payload)}:0")
         if job is None or job.kind != payloads.kind_of(payload):
