@@ -65,8 +65,8 @@ def _measure(database):
         for moment, who, better in (("base", None, 0.0), ("dpo", 1, 1.0)):
             values = {"order": better, "recall": 1 - better}
             scores = [
-                Score("drawn_world", metric, value, value, value, 20, 5, 0, None, tuple(
-                    ItemScore(str(i), f"video {i % 5}", value) for i in range(20)
+                Score("drawn_world", metric, value, value, value, 20, 10, 0, None, tuple(
+                    ItemScore(str(i), f"video {i % 10}", value) for i in range(20)
                 ))
                 for metric, value in values.items()
             ]  # fmt: skip
