@@ -87,7 +87,7 @@ def run_of(studio: Studio, trained: str, row: str, config: RunConfig, version: i
     """A finished run; one that is there already is not made again."""
     name = f"{trained} on {row}"
     with studio.database.reading() as session:
-        known = next((run.id for run in runs.listing(session) if run.name == name and run.state == "succeeded"), None)
+        known = next((line.run.id for line in runs.listing(session) if line.run.name == name and line.run.state == "succeeded"), None)
     if known is not None:
         return known
     made = starting.start_run(
