@@ -100,7 +100,7 @@ def _browse(both: Sequence[Both], lines: Sequence[EvaluationLine | None], chosen
         item = names[picked]
     place = names.index(item) if item in names else 0
     st.query_params["item"] = names[place]
-    _detail(kept[place], known, chosen)
+    _detail(kept[place], known, chosen, said=said)
 
 
 def _row(one: Both, asked: Mapping[str, str], *, said: bool) -> dict[str, str]:
@@ -125,11 +125,12 @@ def _mark(item: ItemScore) -> str:
     return {0.0: "wrong", 1.0: "right"}.get(item.correct, f"{item.correct:.2f}")
 
 
-def _detail(one: Both, lines: Sequence[EvaluationLine], chosen: Sequence[Checkpoint]) -> None:
+def _detail(one: Both, lines: Sequence[EvaluationLine], chosen: Sequence[Checkpoint], *, said: bool) -> None:
+    nothing = "The answer was empty." if said else "This figure compares likelihoods: nothing was said."
     with st.container(border=True):
         st.caption(f"Item {escaped(one.after.item)}, {escaped(one.outcome)}")
         evaluation_asked.show(one.after, lines)
         for column, checkpoint, item in zip(st.columns(2), chosen, (one.before, one.after), strict=True):
             with column.container(border=True):
                 st.caption(f"{escaped(named(checkpoint))}: **{escaped(_mark(item))}**")
-                untrusted(item.response or "This figure compares likelihoods: nothing was said.")
+                untrusted(item.response or nothing)

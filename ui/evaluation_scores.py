@@ -40,7 +40,6 @@ EXPLAINED = {
         "**length_matched**: the pairs whose responses differ by a tenth in length at most."
     ),
 }
-VALUES = ("value", "low", "high", "chance")
 
 
 def show() -> None:

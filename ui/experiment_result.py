@@ -93,8 +93,8 @@ def _table(found: Sequence[Figure]) -> None:
 def _download(one: Experiment, found: Sequence[Figure]) -> None:
     """Every figure, single tasks and levels too, as a file behind a signed address."""
     if st.button("Make a CSV of every figure", icon=":material/table:", key=f"exp_csv_{one.id}"):
-        st.session_state["exp_csv"] = _written(one.id, as_csv(rows(found)))
-    number = st.session_state.get("exp_csv")
+        st.session_state[f"exp_csv_of_{one.id}"] = _written(one.id, as_csv(rows(found)))
+    number = st.session_state.get(f"exp_csv_of_{one.id}")
     if number is not None:
         st.link_button("Download the CSV", state.sign("exports", number), icon=":material/download:")
 

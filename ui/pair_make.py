@@ -103,7 +103,7 @@ def _captions(place: st.delta_generator.DeltaGenerator) -> int | None:
         return None
     chosen: int = place.selectbox(
         "Captions", [0, *names], key="make_captions",
-        format_func=lambda i: escaped(f"{i} {names[i]}") if i else "the model's own",
+        format_func=lambda i: f"{i} {names[i]}" if i else "the model's own",
         help="For questions on captions; sets are imported below",
     )  # fmt: skip
     return chosen or None
@@ -112,7 +112,7 @@ def _captions(place: st.delta_generator.DeltaGenerator) -> int | None:
 def _folder(model: str, asked_on: Input) -> dict[str, object]:
     found = checkpoints.inspect(Path(model.strip()).expanduser())
     checkpoints.check_input(found, asked_on)
-    tokens = EMBEDDED_TOKENS if found.path == EMBEDDED_MODEL.resolve() else TOKENS
+    tokens = EMBEDDED_TOKENS if found.embedded else TOKENS
     return {"model": str(found.path), "max_new_tokens": tokens}
 
 

@@ -63,7 +63,7 @@ def _form(frozen: dict[int, str]) -> None:
     name = left.text_input("Name of the set", key="sft_name", placeholder="the file's name")
     without = right.selectbox(
         "Leave out the held-out videos of", [None, *frozen], key="sft_without",
-        format_func=lambda number: "no dataset version" if number is None else escaped(frozen[number]),
+        format_func=lambda number: "no dataset version" if number is None else frozen[number],
         help="A run refuses a set that holds videos on which it is measured.",
     )  # fmt: skip
     skip = st.checkbox("Leave out videos that were not scanned", key="sft_skip", help="Otherwise the file is refused")

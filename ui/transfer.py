@@ -37,6 +37,9 @@ def show(start_run: StartRun) -> None:
     if not found:
         return
     sheet, metric, moment = _choose(found)
+    if metric is None:
+        st.info("This benchmark has no figure in percentage points. Choose another.", icon=":material/grid_on:")
+        return
     with state.database().reading() as session:
         n_models, matrix = transfer.n_models(session), transfer.matrix(session, sheet.benchmark, metric, moment)
     if matrix.like is None:
@@ -54,12 +57,13 @@ def show(start_run: StartRun) -> None:
         _missing(matrix, sheet, start_run)
 
 
-def _choose(found: Sequence[Sheet]) -> tuple[Sheet, str, str]:
+def _choose(found: Sequence[Sheet]) -> tuple[Sheet, str | None, str]:
     left, middle, right = st.columns(3)
     with left:
         sheet = evaluation_choice.sheet(found)
-    wholes = [m for m in comparisons.wholes(sheet.benchmark, sheet.metrics) if not m.endswith("mean_of_tasks")]
-    metric = middle.selectbox("Figure", wholes, key=f"transfer_figure_{sheet.benchmark}")
+    wholes = comparisons.wholes(sheet.benchmark, sheet.metrics)
+    shares = [m for m in wholes if sheet.is_share(m) and not m.endswith(comparisons.MEAN_OF_TASKS)]
+    metric = middle.selectbox("Figure", shares, key=f"transfer_figure_{sheet.benchmark}")
     moment = right.selectbox("After", MOMENTS, key="transfer_moment", format_func=evaluation_choice.moment)
     return sheet, metric, moment
 
