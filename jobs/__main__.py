@@ -363,7 +363,7 @@ def _set(made: argparse.ArgumentParser, what: str) -> None:
 
 
 def _filter(made: argparse.ArgumentParser) -> None:
-    made.add_argument("--kinds", metavar="A,B", help="drop, shuffle, reverse")
+    made.add_argument("--kinds", metavar="A,B", help="drop, shuffle, reverse, imported")
     made.add_argument("--magnitudes", metavar="N,M", help="2, 4, 8, 16")
     made.add_argument("--levels", metavar="N,M", help="1 (easiest) to 4")
     made.add_argument("--difficulty", metavar="LOW,HIGH", help="measured, 0 to 1")
@@ -380,7 +380,10 @@ def _names(value: str) -> tuple[str, ...]:
 
 
 def _numbers(value: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in value.split(","))
+    try:
+        return tuple(int(part) for part in value.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{value!r} is no list of whole numbers, such as 1,2") from None
 
 
 if __name__ == "__main__":

@@ -111,6 +111,12 @@ def test_an_unknown_option_is_two():
     assert end.value.code == 2
 
 
+def test_a_list_of_numbers_that_is_none_is_told_with_its_value(capsys):
+    with pytest.raises(SystemExit):
+        main(["paper", "--runs", "1;2"])
+    assert "'1;2' is no list of whole numbers, such as 1,2" in capsys.readouterr().err
+
+
 def test_a_job_is_followed_to_its_result_by_a_worker_that_outlives_the_command(shell, capsys):
     assert main(["draw", "--videos", "2"]) == 0
     said = capsys.readouterr()
