@@ -87,7 +87,8 @@ def run_of(studio: Studio, trained: str, row: str, config: RunConfig, version: i
     """A finished run; one that is there already is not made again."""
     name = f"{trained} on {row}"
     with studio.database.reading() as session:
-        known = next((line.run.id for line in runs.listing(session) if line.run.name == name and line.run.state == "succeeded"), None)
+        done = [line.run for line in runs.listing(session) if line.run.state == "succeeded"]
+    known = next((run.id for run in done if run.name == name), None)
     if known is not None:
         return known
     made = starting.start_run(

@@ -8,6 +8,7 @@ A cell that does not match says in what it differs; one without a run says wheth
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -313,3 +314,12 @@ def _buildable(session: Session, known: _Known, reference: RunCard | None, row: 
 def n_models(session: Session) -> int:
     """How many models are known here: a matrix needs two."""
     return int(session.execute(select(func.count()).select_from(ModelRow)).scalar_one())
+
+
+def counted(found: Matrix) -> Counter[str]:
+    """How many cells are compared, differ, or are missing."""
+    told: Counter[str] = Counter()
+    for cell in found.cells.values():
+        if cell.row != BASE:
+            told["missing" if cell.found is None else "differs" if cell.differs else "matched"] += 1
+    return told
