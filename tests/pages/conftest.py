@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+import streamlit as st
 
 from db.session import Database
 from tempo_core.settings import Home
@@ -13,8 +14,10 @@ from ui import state
 
 
 def _forget() -> None:
+    """The next studio has other rows under the same ids."""
     for once in (state.home, state.database, state.signer):
         once.cache_clear()
+    st.cache_data.clear()
 
 
 @pytest.fixture

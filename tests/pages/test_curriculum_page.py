@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 
 import pytest
 
 from db import curricula, datasets, people, runs
-from db.session import Database
 from jobs import starting
 from tempo_core.curriculum import stage_counts, steps_of_share, training_plan
 from tempo_core.recipes import PACINGS, PRESETS
-from tempo_core.settings import Home
 from tempo_core.types import PairRef
-from tests.pages import finished
-from tests.pages.test_pages import _forget, opened, press, texts, widget
-from ui import order_chart, state
+from tests.pages.test_pages import opened, press, texts, widget
+from ui import order_chart
 from ui.charts import level_names
 from ui.palette import LIGHT
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> Home:
-    monkeypatch.setenv("TEMPO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TEMPO_WORKER", "0")
-    _forget()
-    yield Home(tmp_path / "home")
-    _forget()
-
-
-@pytest.fixture(scope="module")
-def done_once(tmp_path_factory) -> Home:
-    made = Home(tmp_path_factory.mktemp("finished") / "home")
-    finished.fill(made)
-    return made
-
-
-@pytest.fixture
-def filled(home, done_once) -> Database:
-    shutil.copytree(done_once.root, home.root)
-    return state.database()
 
 
 def choose(app, pacing, size=4):

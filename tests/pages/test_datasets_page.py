@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-
-import pytest
 
 from db import bulk, curricula, datasets, jobs, people, reviews, videos, withdrawals
 from db.pair_filters import PairFilter
 from db.reviews import ReviewItem
-from db.session import Database
-from tempo_core.settings import Home
-from tests.pages import finished
-from tests.pages.test_pages import _forget, button, opened, press, texts
+from tests.pages.test_pages import button, opened, press, texts
 from ui import state
-
-
-@pytest.fixture(scope="module")
-def done_once(tmp_path_factory) -> Home:
-    made = Home(tmp_path_factory.mktemp("finished") / "home")
-    finished.fill(made)
-    return made
-
-
-@pytest.fixture
-def filled(done_once, tmp_path, monkeypatch) -> Database:
-    shutil.copytree(done_once.root, tmp_path / "home")
-    monkeypatch.setenv("TEMPO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TEMPO_WORKER", "0")
-    _forget()
-    yield state.database()
-    _forget()
 
 
 def do(filled, verb, *arguments, **named):

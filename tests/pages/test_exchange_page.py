@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 
 from db import bulk, datasets, jobs, pairs, people
 from db.pair_filters import PairFilter
-from db.session import Database
 from jobs import payloads
 from jobs.tasks import JobRef, import_pairs
 from tempo_core.settings import Home
 from tests import studio
-from tests.pages.test_pages import _forget, button, opened, press, texts, widget
+from tests.pages.test_pages import button, opened, press, texts, widget
 from ui import server, state
 
 EVIL = "![x](http://e/p) <img src=x> :red[b]"
@@ -31,25 +29,6 @@ def done_once(tmp_path_factory) -> Home:
         datasets.freeze(session, me, "demo")
     database.close()
     return made
-
-
-@pytest.fixture
-def filled(done_once, tmp_path, monkeypatch) -> Database:
-    shutil.copytree(done_once.root, tmp_path / "home")
-    monkeypatch.setenv("TEMPO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TEMPO_WORKER", "0")
-    _forget()
-    yield state.database()
-    _forget()
-
-
-@pytest.fixture
-def empty(tmp_path, monkeypatch):
-    monkeypatch.setenv("TEMPO_HOME", str(tmp_path / "empty"))
-    monkeypatch.setenv("TEMPO_WORKER", "0")
-    _forget()
-    yield state.database()
-    _forget()
 
 
 def rows(folder, *changes):
@@ -87,7 +66,7 @@ def looked_into(path):
     return press(app, "Look inside")
 
 
-def test_an_empty_studio_says_where_pairs_come_from_and_that_nothing_went_out(empty):
+def test_an_empty_studio_says_where_pairs_come_from_and_that_nothing_went_out(home):
     assert "Videos are found in the library by their bytes or their name" in texts(opened("exchange"))
     assert "Nothing was imported yet" in texts(opened("exchange", part="History"))
     assert "Nothing is frozen yet" in texts(opened("exchange", part="Export"))

@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 
 from db import jobs, people, sft_sets, videos
-from db.session import Database
 from jobs import conversations, payloads
 from jobs.tasks import JobRef, sft
 from tempo_core.errors import TempoError
-from tempo_core.settings import Home
-from tests.pages import finished
-from tests.pages.test_pages import _forget, button, opened, press, texts, widget
+from tests.pages.test_pages import button, opened, press, texts, widget
 from ui import state
 
 EVIL = "![x](http://e/p) <img src=x> :red[b].mp4"
-
-
-@pytest.fixture(scope="session")
-def done_once(tmp_path_factory) -> Home:
-    made = Home(tmp_path_factory.mktemp("leaving") / "home")
-    finished.fill(made)
-    return made
-
-
-@pytest.fixture
-def filled(done_once, tmp_path, monkeypatch) -> Database:
-    shutil.copytree(done_once.root, tmp_path / "home")
-    monkeypatch.setenv("TEMPO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TEMPO_WORKER", "0")
-    _forget()
-    yield state.database()
-    _forget()
 
 
 def newest(database):

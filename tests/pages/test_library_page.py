@@ -16,34 +16,17 @@ from jobs.payloads import CopiesPayload, JudgePayload, RelinkPayload
 from jobs.tasks import JobRef, load
 from tempo_core.errors import TempoError
 from tempo_core.settings import Home
-from tests.pages import finished
-from tests.pages.test_pages import _forget, component, opened, press, texts, widget
+from tests.pages.test_pages import component, opened, press, texts, widget
 from ui import library_rules, state
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch) -> Home:
-    monkeypatch.setenv("TEMPO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TEMPO_WORKER", "0")
-    _forget()
-    yield Home(tmp_path / "home")
-    _forget()
-
-
-@pytest.fixture(scope="module")
-def done_once(tmp_path_factory) -> Home:
-    made = Home(tmp_path_factory.mktemp("finished") / "home")
-    finished.fill(made)
-    return made
-
-
-@pytest.fixture
-def filled(home, done_once) -> Database:
-    shutil.copytree(done_once.root, home.root)
-    with state.database().session() as session:
+def filled(filled, home) -> Database:
+    """The library's folder is the copy's own, and holds a file that is no video."""
+    with filled.session() as session:
         session.get_one(LibraryRow, 1).root = str(home.media / "drawn")
     (home.media / "drawn" / "broken.mp4").write_bytes(b"no video")
-    return state.database()
+    return filled
 
 
 def do(database: Database, payload, home: Home):

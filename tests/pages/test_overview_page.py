@@ -10,11 +10,7 @@ import pytest
 from db import jobs, pairs, people, videos
 from db.overview import Stand, stand
 from db.places import Folder
-from db.session import Database
-from tempo_core.settings import Home
-from tests.pages import finished
-from tests.pages.test_pages import _forget, button, opened, texts
-from ui import library_rules, state
+from tests.pages.test_pages import button, opened, texts
 from ui.next_step import next_step
 
 EMPTY = Stand(0, 0, 0, 0, 0, {}, 0, 0, 0, 0, None, {}, None, 0, frozenset())
@@ -25,29 +21,6 @@ FROZEN = replace(READ, n_versions=1, newest_version=(1, "demo", 1, 10))
 RUNNING = replace(FROZEN, runs={"running": 1})
 DONE = replace(FROZEN, runs={"succeeded": 1}, newest_done=4)
 MEASURED = replace(DONE, n_measured=2, measured_runs=frozenset({4}))
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> Home:
-    monkeypatch.setenv("TEMPO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TEMPO_WORKER", "0")
-    _forget()
-    library_rules.st.cache_data.clear()
-    yield Home(tmp_path / "home")
-    _forget()
-
-
-@pytest.fixture(scope="module")
-def done_once(tmp_path_factory) -> Home:
-    made = Home(tmp_path_factory.mktemp("finished") / "home")
-    finished.fill(made)
-    return made
-
-
-@pytest.fixture
-def filled(home, done_once) -> Database:
-    shutil.copytree(done_once.root, home.root)
-    return state.database()
 
 
 @pytest.mark.parametrize(

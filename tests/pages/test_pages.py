@@ -12,18 +12,13 @@ from db import bulk, datasets, jobs, pairs, people, runs, videos
 from db.pair_filters import PairFilter
 from db.reviews import ReviewItem, decide
 from tempo_core.recipes import PACINGS, RECIPES
-from ui import state, words
+from ui import words
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = (
     "overview", "library", "pairs", "review", "sampling", "curriculum", "datasets", "runs", "evaluate", "team",
     "exchange", "settings",
 )  # fmt: skip
-
-
-def _forget() -> None:
-    for once in (state.home, state.database, state.signer):
-        once.cache_clear()
 
 
 def opened(page: str, **query: str) -> AppTest:

@@ -28,15 +28,9 @@ def built(tmp_path_factory) -> Home:
 
 
 @pytest.fixture
-def studio(built, tmp_path, monkeypatch) -> Database:
-    shutil.copytree(built.root, tmp_path / "home")
-    monkeypatch.setenv("TEMPO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TEMPO_WORKER", "0")
-    for once in (state.home, state.database, state.signer):
-        once.cache_clear()
-    yield state.database()
-    for once in (state.home, state.database, state.signer):
-        once.cache_clear()
+def studio(built, home) -> Database:
+    shutil.copytree(built.root, home.root)
+    return state.database()
 
 
 def opened(**query: str) -> AppTest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,21 +17,14 @@ from db.reviews import ReviewItem
 from db.session import Database
 from tempo_core.settings import Home
 from tests import studio, trained
-from tests.pages import finished
 from ui import desk, desk_around, desk_campaign, desk_data, desk_keys, state
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch) -> Home:
-    monkeypatch.setenv("TEMPO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TEMPO_WORKER", "0")
-    for once in (state.home, state.database, state.signer):
-        once.cache_clear()
-    yield Home(tmp_path / "home").make()
-    for once in (state.home, state.database, state.signer):
-        once.cache_clear()
+def home(home) -> Home:
+    return home.make()
 
 
 def review_page(**query: str) -> AppTest:
@@ -215,8 +209,8 @@ def test_an_undone_decision_is_the_first_in_the_queue_again(home):
     ]
 
 
-def test_the_margin_of_the_newest_run_stands_beside_its_pair(home):
-    finished.fill(home)
+def test_the_margin_of_the_newest_run_stands_beside_its_pair(home, done_once):
+    shutil.copytree(done_once.root, home.root, dirs_exist_ok=True)
     database = Database.open(home.database)
     trained.add(database)
     with database.reading() as session:

@@ -12,17 +12,16 @@ from db import artifacts, jobs, metrics, people, run_notes, run_pairs, runs
 from db.session import Database
 from tempo_core.settings import Home
 from tests import trained
-from tests.pages import finished
-from tests.pages.test_pages import ROOT, _forget, button, opened, press, texts, widget
+from tests.pages.test_pages import ROOT, button, opened, press, texts, widget
 from ui import charts, run_compare, run_curves, run_log, run_now, state
 from ui.palette import LIGHT
 from ui.run_look import look
 
 
 @pytest.fixture(scope="session")
-def trained_once(tmp_path_factory) -> Home:
+def trained_once(tmp_path_factory, done_once) -> Home:
     made = Home(tmp_path_factory.mktemp("trained") / "home")
-    finished.fill(made)
+    shutil.copytree(done_once.root, made.root)
     database = Database.open(made.database)
     trained.add(database)
     database.close()
@@ -30,14 +29,10 @@ def trained_once(tmp_path_factory) -> Home:
 
 
 @pytest.fixture
-def studio(trained_once, tmp_path, monkeypatch) -> Database:
+def studio(trained_once, home) -> Database:
     """Run 1 is done, run 2 is in its second stage, in this very process."""
-    shutil.copytree(trained_once.root, tmp_path / "home")
-    monkeypatch.setenv("TEMPO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TEMPO_WORKER", "0")
-    _forget()
-    yield state.database()
-    _forget()
+    shutil.copytree(trained_once.root, home.root)
+    return state.database()
 
 
 def ask(studio: Database, verb, *arguments, **named):

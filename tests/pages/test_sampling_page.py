@@ -14,20 +14,10 @@ from db.session import Database
 from db.strata import Asked
 from tempo_core.settings import Home
 from tests import studio
-from tests.pages.test_pages import _forget, button, opened, texts, widget
-from ui import sampling_plan, state
+from tests.pages.test_pages import button, opened, texts, widget
+from ui import state
 
 TOKENS = count()
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> Home:
-    monkeypatch.setenv("TEMPO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TEMPO_WORKER", "0")
-    _forget()
-    sampling_plan.forget()
-    yield Home(tmp_path / "home")
-    _forget()
 
 
 @pytest.fixture(scope="module")

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from streamlit.testing.v1 import AppTest
 
 from db import guidelines, people, settings
-from tempo_core.settings import Home
-from tests.pages.test_pages import _forget, component, opened, press, texts, widget
+from tests.pages.test_pages import component, opened, press, texts, widget
 from ui import desk_keys, own_keys, state
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> Home:
-    monkeypatch.setenv("TEMPO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TEMPO_WORKER", "0")
-    _forget()
-    yield Home(tmp_path / "home")
-    _forget()
 
 
 def stored(verb, *arguments):

@@ -13,19 +13,10 @@ from db.reviews import ReviewItem
 from db.session import Database
 from tempo_core.settings import Home
 from tests import studio
-from tests.pages.test_pages import _forget, button, opened, texts
+from tests.pages.test_pages import button, opened, texts
 from ui import state
 
 TOKENS = count()
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> Home:
-    monkeypatch.setenv("TEMPO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TEMPO_WORKER", "0")
-    _forget()
-    yield Home(tmp_path / "home")
-    _forget()
 
 
 @pytest.fixture(scope="module")
