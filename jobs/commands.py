@@ -107,11 +107,15 @@ def pair(args: Namespace) -> int:
         limit_videos=args.limit,
         video_ids=args.videos,
         phrasings=settings.checked_phrasings(args.phrasing),
-        **changed(payloads.PairPayload(str(EMBEDDED_MODEL)), args.set),
     )
+    said = changed(payload, args.set)
+    payload = dataclasses.replace(payload, **said)
     # What can be known at once must not wait for a worker.
     if payload.answers_at is None:
-        checkpoints.check_input(checkpoints.inspect(payload.model), payload.input)
+        found = checkpoints.inspect(payload.model)
+        checkpoints.check_input(found, payload.input)
+        if found.embedded and "max_new_tokens" not in said:
+            payload = dataclasses.replace(payload, max_new_tokens=payloads.EMBEDDED_TOKENS)
     else:
         video_llms.connect(payload.answers_at).check()
         if not servers.on_this_machine(payload.answers_at.url):

@@ -9,7 +9,7 @@ from db.people import ROLES
 from jobs.payloads import DrawPayload, ScanPayload
 from tempo_core import folders
 from ui import library_copies, library_folders, library_rules, library_videos, state
-from ui.acting import of_address, queue, telling, work
+from ui.acting import may_name_files, of_address, queue, telling, work
 
 VIEWS = {"videos": "Videos", "rules": "Rules", "copies": "Copies", "folders": "Folders"}
 JOBS = ("draw", "scan", "judge", "relink", "copies")
@@ -19,20 +19,26 @@ def _add(empty: bool) -> None:
     """Choose a folder, or draw videos."""
     with st.expander("Add videos", icon=":material/add_circle:", expanded=empty):
         folder, drawn = st.columns(2, gap="large")
-        with folder.form("scan", border=False):
+        with folder:
             st.markdown("**Your own videos**: a folder on this machine. The files stay where they are.")
-            named = st.text_input("Folder", placeholder="/data/videos")
-            if st.form_submit_button("Scan", type="primary"):
-                with telling():
-                    where = str(folders.worth_scanning(named))
-                    with state.database().reading() as session:
-                        limits = library_rules.differing(recounts.thresholds_now(session))
-                    queue(ScanPayload(where, richness=limits))
+            if may_name_files("scan FOLDER"):
+                _scan()
         with drawn.form("draw", border=False):
             st.markdown("**The drawn world**: small videos whose order of events is known. No download.")
             n_videos = st.number_input("Videos", 1, 5000, 300, step=50)
             if st.form_submit_button("Draw and scan"):
                 queue(DrawPayload(int(n_videos)))
+
+
+def _scan() -> None:
+    with st.form("scan", border=False):
+        named = st.text_input("Folder", placeholder="/data/videos")
+        if st.form_submit_button("Scan", type="primary"):
+            with telling():
+                where = str(folders.worth_scanning(named))
+                with state.database().reading() as session:
+                    limits = library_rules.differing(recounts.thresholds_now(session))
+                queue(ScanPayload(where, richness=limits))
 
 
 def _teach() -> None:

@@ -13,7 +13,7 @@ from db.jobs import Job
 from jobs import launch
 from jobs.payloads import Payload
 from tempo_core.errors import TempoError
-from ui import state
+from ui import server, state
 from ui.text import escaped
 
 WORDS = {
@@ -45,6 +45,18 @@ def telling() -> Iterator[None]:
         yield
     except TempoError as error:
         st.error(escaped(str(error), longest=1500), icon=":material/error:")
+
+
+def may_name_files(command: str) -> bool:
+    """Whether this page may be told a path; where others can reach the studio, the command line is named instead."""
+    if server.only_this_machine():
+        return True
+    st.info(
+        "Files of this machine may be named here only while the studio listens on this machine alone. On the server "
+        f"itself: python -m jobs {command}",
+        icon=":material/lock:",
+    )
+    return False
 
 
 def asked_id(name: str) -> int | None:

@@ -12,7 +12,7 @@ from db.jobs import Job
 from jobs.payloads import CaptionsPayload
 from tempo_core.caption_matching import MIN_SHARE
 from ui import state
-from ui.acting import queue, work
+from ui.acting import may_name_files, queue, work
 from ui.text import escaped, untrusted
 
 FORM = (
@@ -43,6 +43,8 @@ def section() -> None:
 
 
 def _form() -> None:
+    if not may_name_files("captions FILE"):
+        return
     st.caption(FORM)
     left, right = st.columns(2)
     file = left.text_input("File of captions", key="captions_file", placeholder="/data/segments.jsonl")

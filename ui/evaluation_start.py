@@ -17,7 +17,7 @@ from tempo_core import benchmarks
 from tempo_core.benchmarks.base import TITLES
 from tempo_core.errors import TempoError
 from ui import state
-from ui.acting import queue, telling
+from ui.acting import may_name_files, queue, telling
 from ui.text import escaped, untrusted
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def _in_files(run_id: int) -> None:
             "The official annotation files with their videos, as you have them; nothing is downloaded. "
             "Base and run are asked the same questions."
         )
+        if not may_name_files(f"evaluate --run {run_id} --data FOLDER"):
+            return
         folder = st.text_input("Folder", placeholder="/data/benchmarks/TempCompass", key="bench_folder")
         left, middle, right = st.columns([3, 1, 1])
         names = left.multiselect(

@@ -13,8 +13,8 @@ from db.jobs import Job
 from jobs.payloads import ImportPayload
 from tempo_core import filters
 from tempo_core.exchange import READERS, reading
-from ui import server, state, words
-from ui.acting import queue, telling, work
+from ui import state, words
+from ui.acting import may_name_files, queue, telling, work
 from ui.text import escaped, untrusted
 
 LOOKED = 300
@@ -36,11 +36,7 @@ def show() -> None:
     if not state.may("admin"):
         st.info(escaped(state.why_not("admin") or ""), icon=":material/lock:")
         return
-    if not server.only_this_machine():
-        st.info(
-            "Files of this machine may be named here only while the studio listens on this machine alone. On the "
-            "server itself: python -m jobs import FILE", icon=":material/lock:"
-        )  # fmt: skip
+    if not may_name_files("import FILE"):
         return
     st.markdown(FORMS)
     payload = _form()

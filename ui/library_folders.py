@@ -13,7 +13,7 @@ from db.places import Folder
 from jobs.payloads import RelinkPayload, ScanPayload
 from tempo_core.errors import TempoError
 from ui import state
-from ui.acting import queue, telling
+from ui.acting import may_name_files, queue, telling
 from ui.text import escaped
 
 LOOK_EVERY_S = 60
@@ -77,6 +77,8 @@ def _folder(folder: Folder, admin: bool) -> None:
 
 
 def _relink(folder: Folder) -> None:
+    if not may_name_files("relink OLD NEW"):
+        return
     with st.form(f"relink_{folder.library_id}", border=False):
         named = st.text_input("Where did it go?", placeholder="/mnt/disk2/videos", key=f"new_{folder.library_id}")
         st.caption(

@@ -11,7 +11,7 @@ from jobs import launch
 from jobs.payloads import BringBackPayload
 from tempo_core.errors import TempoError
 from ui import state
-from ui.acting import queue, start_worker, telling, work
+from ui.acting import may_name_files, queue, start_worker, telling, work
 from ui.text import untrusted
 
 SHOWN = 20
@@ -44,6 +44,8 @@ def show(run_id: int) -> None:
 
 
 def _bring_back() -> None:
+    if not may_name_files("bring-back FOLDER"):
+        return
     with st.form("bring_back", border=False):
         left, right = st.columns([5, 2], vertical_alignment="bottom")
         named = left.text_input("Folder of the bundle, or of its result", placeholder="/data/run-1-bundle")

@@ -12,7 +12,7 @@ from db.jobs import Job
 from db.sft_sets import SftLine
 from jobs.payloads import SftPayload
 from ui import state
-from ui.acting import queue, work
+from ui.acting import may_name_files, queue, work
 from ui.text import escaped, untrusted
 
 SOURCES = {"world": "drawn world", "jsonl": "imported"}
@@ -56,6 +56,8 @@ def _table(lines: list[SftLine]) -> None:
 
 
 def _form(frozen: dict[int, str]) -> None:
+    if not may_name_files("sft FILE"):
+        return
     st.caption(FORM)
     left, right = st.columns(2)
     file = left.text_input("JSONL file", key="sft_file", placeholder="/data/conversations.jsonl")

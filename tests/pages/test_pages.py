@@ -12,7 +12,7 @@ from db import bulk, datasets, jobs, pairs, people, runs, videos
 from db.pair_filters import PairFilter
 from db.reviews import ReviewItem, decide
 from tempo_core.recipes import PACINGS, RECIPES
-from ui import words
+from ui import server, words
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = (
@@ -204,3 +204,18 @@ def test_the_filled_studio_is_what_these_tests_take_it_for(filled):
         assert videos.counts(session)["kept"] == 5 and datasets.listing(session)[0].n_held_out > 0
     with filled.session() as session:
         assert bulk.undo(session, people.local(session), "bulk1").n > 0
+
+
+@pytest.mark.parametrize(
+    ("page", "query", "command"),
+    [
+        ("library", {}, "scan FOLDER"), ("pairs", {}, "captions FILE"), ("evaluate", {}, "--data FOLDER"),
+        ("exchange", {}, "import FILE"), ("runs", {}, "sft FILE"),
+    ],
+)  # fmt: skip
+def test_where_others_can_reach_the_studio_no_page_takes_a_path(filled, monkeypatch, page, query, command):
+    assert any((field.placeholder or "").startswith("/") for field in opened(page, **query).text_input)
+    monkeypatch.setattr(server, "only_this_machine", lambda: False)
+    app = opened(page, **query)
+    assert not [field.label for field in app.text_input if (field.placeholder or "").startswith("/")]
+    assert command in texts(app)
