@@ -144,19 +144,6 @@ def _runs(levels: Sequence[int]) -> list[tuple[int, int]]:
     return found
 
 
-def level_column(found: Cuts) -> ColumnElement[int | None]:
-    """The level of each pair as a column; NULL for a pair without one."""
-    p = PairRow
-    of_kind = {
-        kind: case(*((p.difficulty <= top, number) for number, top in enumerate(tops, 1) if top is not None), else_=4)
-        if any(top is not None for top in tops) else 4
-        for kind, tops in found.of_kind.items()
-    }  # fmt: skip
-    if not of_kind:
-        return case((false(), 1))
-    return case((and_(*ranked()), case(of_kind, value=p.kind)))
-
-
 def windowed(thresholds: tuple[float, float, float]) -> Select[Any]:
     """(id, level) by ranking every pair: the definition, for statements that have no session at hand."""
     rank = func.percent_rank().over(partition_by=PairRow.kind, order_by=PairRow.difficulty).label("percentile")

@@ -8,7 +8,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.tables import PromptRow
-from tempo_core.errors import Unknown
 
 
 def id_of(session: Session, text: str, template: str = "") -> int:
@@ -21,10 +20,3 @@ def id_of(session: Session, text: str, template: str = "") -> int:
     session.add(row)
     session.flush()
     return row.id
-
-
-def text_of(session: Session, prompt_id: int) -> str:
-    found = session.execute(select(PromptRow.text).where(PromptRow.id == prompt_id)).scalar_one_or_none()
-    if found is None:
-        raise Unknown(f"There is no prompt {prompt_id}.")
-    return found

@@ -26,7 +26,8 @@ def show(run_id: int) -> None:
     written = [job for job in found if job.payload.get("run_id") == run_id]
     if run.state not in WAITING:
         return
-    with st.expander("Train elsewhere", icon=":material/local_shipping:", expanded=any(not j.ended for j in found)):
+    at_work = any(not job.ended for job in found if job.payload.get("run_id", run_id) == run_id)
+    with st.expander("Train elsewhere", icon=":material/local_shipping:", expanded=at_work):
         st.caption(
             "A bundle holds all that trains this run where only the project's code and the base model are: pairs, "
             "order, settings and the pictures that the model is shown, under one manifest, with the command in its "

@@ -38,6 +38,10 @@ class BadResults(TempoError):
     """A folder that does not hold what lmms-eval writes."""
 
 
+class _Rating(Exception):
+    """A question's value is no 0 or 1 and no share."""
+
+
 class _Unreadable(Exception):
     """A record of a metric that does not tell whether the answer is right."""
 
@@ -168,7 +172,11 @@ def _task(path: Path, whole: Mapping[str, Any], task: str, seed: int) -> TaskRes
     samples = _samples(path, task)
     scores, notes = list[Score](), list[str]()
     for metric, total in reported.items():
-        items = _items(samples, metric)
+        try:
+            items = _items(samples, metric)
+        except _Rating:
+            notes.append(f"{metric} rates its answers, beyond 1: that is no share of right ones, so it is left out")
+            continue
         if items:
             scores.append(figures.scored(benchmark_of(task), metric, items, None, seed))
             notes.append(f"{metric} of {len(items)} answers; lmms-eval itself reports {total}")
@@ -231,6 +239,8 @@ def _items(samples: Sequence[Mapping[str, Any]], metric: str) -> tuple[ItemScore
 def _right(value: Any) -> float | None:
     """1 or 0, a share, None for an answer that lmms-eval could not read."""
     if isinstance(value, int | float) and math.isfinite(value):
+        if value > 1:
+            raise _Rating
         return None if value < 0 else float(value)
     if not isinstance(value, Mapping):
         raise _Unreadable

@@ -303,7 +303,7 @@ def full_disk_is_told(folder: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         if disk_is_full(error):
             raise NoSpace(
-                f"The disk of {folder} is full; nothing was exported. Make room, then export again."
+                f"The disk of {folder} is full; nothing was exported or kept. Make room, then try again."
             ) from error
         if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
             raise FolderTaken(f"{folder} cannot be made ({error.strerror}). Choose another folder.") from error

@@ -97,6 +97,14 @@ def test_answers_that_do_not_say_whether_they_are_right_leave_the_reported_total
     assert "no paired test" in found.notes[0]
 
 
+def test_ratings_are_no_shares_and_are_left_out_with_a_word(tmp_path):
+    results = {"t": {"gpt_score,none": 3.5, "acc,none": 0.5}}
+    rows = [sample(0, "a", gpt_score=5, acc=1.0), sample(1, "b", gpt_score=2, acc=0.0)]
+    (found,) = lmms_eval.read(written(tmp_path, results, {"t": rows}))
+    assert [(score.metric, score.value) for score in found.scores] == [("acc", 0.5)]
+    assert "gpt_score rates its answers" in found.notes[0]
+
+
 def test_without_samples_the_total_stands_alone(tmp_path):
     (found,) = lmms_eval.read(written(tmp_path, {"t": {"acc,none": 0.25}}, {}))
     assert [(score.value, score.n, score.items) for score in found.scores] == [(0.25, 4, ())]
