@@ -53,9 +53,10 @@ def may_name_files(command: str) -> bool:
         return True
     st.info(
         "Files of this machine may be named here only while the studio listens on this machine alone. On the server "
-        f"itself: python -m jobs {command}",
+        "itself:",
         icon=":material/lock:",
     )
+    st.code(f"python -m jobs {command}", language="sh")
     return False
 
 

@@ -33,7 +33,7 @@ def opened(page: str, **query: str) -> AppTest:
 
 def texts(app: AppTest) -> str:
     """Everything the page says in words."""
-    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "success", "text")
+    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "success", "text", "code")
     links = [link.proto.label for link in app.get("page_link")]
     return "\n".join([element.value for kind in kinds for element in app.get(kind)] + links).replace("\\", "")
 
