@@ -34,6 +34,8 @@ CURVES = {
 LAST_LETTER = 0x4FF
 """Latin, Greek and Cyrillic are in matplotlib's own font."""
 WIDTH_IN, ROW_IN = 5.5, 0.22
+LEGEND_CHARACTERS = 84
+"""What fits into a line of a legend, its marks counted as six."""
 MOST_COLUMNS = 240
 """More steps than this are drawn several to a column."""
 
@@ -86,7 +88,7 @@ def dots(lines: Sequence[Measured]) -> Figure:
     """One row a metric, one mark a model with its interval; chance as a tick."""
     metrics = list(dict.fromkeys(line.metric for line in lines))
     models = list(dict.fromkeys((line.model, line.moment) for line in lines))
-    figure = Figure(figsize=(WIDTH_IN, 0.9 + ROW_IN * max(1, len(models) * len(metrics) * 0.7)))
+    figure = Figure(figsize=(WIDTH_IN, 0.9 + ROW_IN * max(1, len(models) * len(metrics) * 0.55)))
     axis = figure.subplots()
     for k, (model, moment) in enumerate(models):
         ours = {line.metric: line for line in lines if (line.model, line.moment) == (model, moment)}
@@ -107,7 +109,8 @@ def dots(lines: Sequence[Measured]) -> Figure:
     axis.set_yticks(range(len(metrics)), [_shown(metric.replace("_", " ")) for metric in metrics])
     axis.invert_yaxis()
     axis.set_xlabel("value with 95 % interval; dotted: chance")
-    figure.legend(loc="outside lower center", ncols=min(3, len(models)))
+    longest = max((len(text) for text in axis.get_legend_handles_labels()[1]), default=1)
+    figure.legend(loc="outside lower center", ncols=max(1, min(3, len(models), LEGEND_CHARACTERS // (longest + 6))))
     return figure
 
 

@@ -15,6 +15,10 @@ _SPECIAL = {
 }  # fmt: skip
 """A hyphen in braces, so that two in a row are no dash; quotes by name, so that two in a row are no other sign."""
 
+WIDE = 9
+"""More columns than these do not fit a page in the size of its text."""
+_SMALLER = ((12, "scriptsize"), (WIDE, "footnotesize"))
+
 _LAST_LATIN = 0x17F
 """Letters up to here are in every font that pdfLaTeX has with T1; others are shown by their number."""
 
@@ -57,16 +61,17 @@ def listed(parts: Sequence[str]) -> str:
 
 
 def tabular(alignment: str, heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str, label: str) -> str:
-    """A booktabs table of cells that are LaTeX already. A long one breaks over pages."""
+    """A booktabs table of cells that are LaTeX already. A long one breaks over pages, a wide one is set smaller."""
     head = " & ".join(heads) + r" \\"
     body = "\n".join(" & ".join(row) + r" \\" for row in rows)
+    size = next((f"\\{size}\\setlength{{\\tabcolsep}}{{2pt}}\n" for n, size in _SMALLER if len(heads) > n), "")
     if len(rows) > 40:
         return (
-            f"\\begin{{longtable}}{{{alignment}}}\n\\caption{{{caption}}}\\label{{{label}}} \\\\\n\\toprule\n{head}\n"
-            f"\\midrule\n\\endfirsthead\n\\toprule\n{head}\n\\midrule\n\\endhead\n{body}\n\\bottomrule\n"
-            "\\end{longtable}\n"
+            f"{{{size}\\begin{{longtable}}{{{alignment}}}\n\\caption{{{caption}}}\\label{{{label}}} \\\\\n"
+            f"\\toprule\n{head}\n\\midrule\n\\endfirsthead\n\\toprule\n{head}\n\\midrule\n\\endhead\n{body}\n\\bottomrule\n"
+            "\\end{longtable}}\n"
         )
     return (
-        f"\\begin{{table}}[htbp]\n\\centering\n\\caption{{{caption}}}\\label{{{label}}}\n\\begin{{tabular}}"
+        f"\\begin{{table}}[htbp]\n\\centering\n{size}\\caption{{{caption}}}\\label{{{label}}}\n\\begin{{tabular}}"
         f"{{{alignment}}}\n\\toprule\n{head}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
     )

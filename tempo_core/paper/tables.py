@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,13 +37,19 @@ class Table:
         return out.getvalue()
 
     def as_latex(self) -> str:
-        texts = [any(isinstance(row[i], str) for row in self.rows) for i in range(len(self.heads))]
-        alignment = "".join("l" if text else "r" for text in texts)
-        rows = [
-            [_latex(cell, head in self.signed) for head, cell in zip(self.heads, row, strict=True)] for row in self.rows
-        ]
-        heads = [latex.escaped(head) for head in self.heads]
-        return latex.tabular(alignment, heads, rows, self.caption, f"tab:{self.name}")
+        """A wide table says once, in its caption, what a text column says in every row."""
+        once = self._same_in_every_row() if len(self.heads) > latex.WIDE else {}
+        kept = [i for i, head in enumerate(self.heads) if head not in once]
+        alignment = "".join("l" if any(isinstance(row[i], str) for row in self.rows) else "r" for i in kept)
+        rows = [[_latex(row[i], self.heads[i] in self.signed) for i in kept] for row in self.rows]
+        heads = [latex.escaped(self.heads[i]) for i in kept]
+        said = "".join(f" In all rows: {latex.escaped(f'{head} {value}')}." for head, value in once.items())
+        return latex.tabular(alignment, heads, rows, self.caption + said, f"tab:{self.name}")
+
+    def _same_in_every_row(self) -> dict[str, str]:
+        columns = dict(zip(self.heads, zip(*self.rows, strict=True), strict=True))
+        same = {head: cells[0] for head, cells in columns.items() if len(cells) > 1 and len(set(cells)) == 1}
+        return {head: value for head, value in same.items() if isinstance(value, str)}
 
 
 def _plain(cell: Cell) -> Cell:
@@ -185,6 +191,15 @@ def perturbations(versions: Sequence[DataFacts]) -> Table:
     )  # fmt: skip
 
 
+def _flat(thresholds: Mapping[str, object], of: str = "") -> Iterator[tuple[str, object]]:
+    """("detector ratio", 3.5) for a threshold inside another."""
+    for name, value in thresholds.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{of}{name} ")
+        else:
+            yield f"{of}{name}", value
+
+
 def selection(versions: Sequence[DataFacts]) -> Table:
     named = _named(versions)
     return Table(
@@ -193,7 +208,7 @@ def selection(versions: Sequence[DataFacts]) -> Table:
         ("dataset", "videos", "threshold", "value"),
         tuple(
             (named(data), s.n_videos, name, str(value))
-            for data in versions for s in data.selected for name, value in s.thresholds.items()
+            for data in versions for s in data.selected for name, value in _flat(s.thresholds)
         ),
     )  # fmt: skip
 

@@ -61,7 +61,7 @@ def configuration(found: Sequence[PaperRun]) -> dict[str, Any]:
 def document(made: Sequence[Table], figures: Sequence[str]) -> str:
     """A document that compiles by itself: what to look at before parts of it go into a paper."""
     shown = "\n".join(
-        f"\\begin{{figure}}[htbp]\\centering\\includegraphics[width=\\linewidth]{{{FIGURES}/{name}.pdf}}\n"
+        f"\\begin{{figure}}[htbp]\\centering\\includegraphics[width=\\linewidth,height=.8\\textheight,keepaspectratio]{{{FIGURES}/{name}.pdf}}\n"
         f"\\caption{{{_caption(name)}}}\\label{{fig:{name}}}\\end{{figure}}"
         for name in figures
     )

@@ -6,11 +6,11 @@ import re
 
 COMMANDS = frozenset(
     (
-        "alpha", "beta", "begin", "bottomrule", "caption", "centering", "documentclass", "emph", "end", "endfirsthead",
-        "endhead", "in", "includegraphics", "input", "label", "lfloor", "linewidth", "midrule", "min", "paragraph",
-        "ref", "rfloor", "section", "setlength", "small", "tabcolsep", "textasciicircum", "textasciigrave",
-        "textasciitilde", "textbackslash", "textbar", "textgreater", "textless", "textquotedbl", "textquotesingle",
-        "texttt", "times", "toprule", "usepackage",
+        "alpha", "begin", "beta", "bottomrule", "caption", "centering", "documentclass", "emph", "end",
+        "endfirsthead", "endhead", "footnotesize", "in", "includegraphics", "input", "label", "lfloor", "linewidth",
+        "midrule", "min", "paragraph", "ref", "rfloor", "scriptsize", "section", "setlength", "small", "tabcolsep",
+        "textasciicircum", "textasciigrave", "textasciitilde", "textbackslash", "textbar", "textgreater",
+        "textheight", "textless", "textquotedbl", "textquotesingle", "texttt", "times", "toprule", "usepackage",
     )
 )  # fmt: skip
 _TOKEN = re.compile(r"\\([A-Za-z]+)\*?|\\(.)|([{}$])", re.DOTALL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,28 @@ def test_every_table_of_hostile_names_has_its_columns_and_no_command_of_theirs()
         text = table.as_latex()
         assert faults(text) == [] and columns_agree(text), table.name
         assert len(list(csv.reader(io.StringIO(table.as_csv())))) == 1 + len(table.rows)
+
+
+@pytest.mark.parametrize(("columns", "size"), [(9, ""), (10, r"\footnotesize"), (13, r"\scriptsize")])
+@pytest.mark.parametrize("rows", [1, 50])
+def test_a_wide_table_is_set_smaller_and_what_follows_it_is_not(columns, size, rows):
+    text = latex.tabular("r" * columns, ["x"] * columns, [["1"] * columns] * rows, "caption", "tab:x")
+    assert re.findall(r"\\(?:footnotesize|scriptsize)", text) == [size][: bool(size)] and faults(text) == []
+    assert rows == 1 or not size or (text.startswith("{") and text.rstrip().endswith("}}"))
+
+
+def test_a_wide_table_says_once_what_all_rows_say():
+    lines = (measured(1, 0.5, metric="swap"), measured(1, 0.6, metric="group"))
+    text = tables.scores([paper_run(measured=lines)]).as_latex()
+    assert columns_agree(text)
+    assert f"In all rows: benchmark {latex.escaped(lines[0].benchmark)}." in text and "benchmark &" not in text
+    assert "metric &" in text and "swap &" in text and "group &" in text
+
+
+def test_thresholds_inside_a_threshold_are_rows_of_their_own():
+    kept = replace(data().selected[0], thresholds={"detector": {"kind": "adaptive", "ratio": 3.5}, "min_clips": 4})
+    rows = tables.selection([data(selected=(kept,))]).rows
+    assert [row[2:] for row in rows] == [("detector kind", "adaptive"), ("detector ratio", "3.5"), ("min_clips", "4")]
 
 
 def test_a_long_table_breaks_over_pages_and_a_formula_is_text_to_a_spreadsheet():
