@@ -33,7 +33,7 @@ class DayLine:
 def days(session: Session, n_days: int = 30, person_id: int | None = None) -> list[DayLine]:
     """Every person and day of the last `n_days`, the newest day first."""
     since = (now_ms() // DAY_MS - n_days + 1) * DAY_MS
-    names = dict(session.execute(select(UserRow.id, UserRow.name)).tuples().all())
+    names = dict(session.execute(select(UserRow.id, UserRow.name)).all())
     found: dict[tuple[int, int], dict[str, Any]] = {}
 
     def at(created_ms: int, who: int) -> dict[str, Any]:

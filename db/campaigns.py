@@ -232,7 +232,7 @@ def claim(session: Session, person: Person, campaign_id: int, n: int) -> list[tu
     new = _still_free(session, row.id, [m.pair_id for m in free][: n - len(held)], now)
     _lease(session, campaign_id, held + new, person.id, now + LEASE_MS)
     p = PairRow
-    versions = dict(session.execute(select(p.id, p.version).where(p.id.in_(held + new))).tuples().all())
+    versions = dict(session.execute(select(p.id, p.version).where(p.id.in_(held + new))).all())
     return [(pair_id, versions[pair_id]) for pair_id in held + new]
 
 

@@ -77,7 +77,7 @@ def stand(session: Session) -> Stand:
         n_curricula=_count(session, select(CurriculumRow.id).subquery()),
         n_versions=_count(session, select(DatasetVersionRow.id).where(_frozen()).subquery()),
         newest_version=_newest_version(session),
-        runs=dict(session.execute(select(RunRow.state, func.count()).group_by(RunRow.state)).tuples().all()),
+        runs=dict(session.execute(select(RunRow.state, func.count()).group_by(RunRow.state)).all()),
         newest_done=session.execute(select(func.max(RunRow.id)).where(RunRow.state == "succeeded")).scalar(),
         n_measured=len(measured),
         measured_runs=frozenset(run_id for run_id, _ in measured if run_id is not None),
@@ -88,8 +88,8 @@ def _pairs(session: Session) -> tuple[dict[str, int], int]:
     """By status without withdrawn videos' pairs, and how many those are."""
     p = PairRow
     counted = select(p.status, func.count()).group_by(p.status)
-    whole = dict(session.execute(counted).tuples().all())
-    gone = dict(session.execute(counted.where(p.video_id.in_(withdrawn_ids()))).tuples().all())
+    whole = dict(session.execute(counted).all())
+    gone = dict(session.execute(counted.where(p.video_id.in_(withdrawn_ids()))).all())
     return {status: n - gone.get(status, 0) for status, n in whole.items()}, sum(gone.values())
 
 

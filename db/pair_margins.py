@@ -33,5 +33,5 @@ def newest(session: Session, pair_ids: Collection[int]) -> dict[int, Margin]:
         .join(RunRow, RunRow.id == s.run_id)
         .where(s.moment == FINAL)
     )
-    rows = session.execute(query).tuples()
+    rows = session.execute(query)
     return {pair_id: Margin(run_id, name, value) for pair_id, run_id, name, value in rows if value is not None}

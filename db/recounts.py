@@ -97,7 +97,7 @@ def _groupings(session: Session) -> dict[str, Grouping]:
 
 def _pairs_of(session: Session, video_ids: NDArray[np.int64]) -> NDArray[np.int64]:
     query = select(PairRow.video_id, func.count()).group_by(PairRow.video_id)
-    n_of = dict(session.execute(query).tuples().all())
+    n_of = dict(session.execute(query).all())
     return np.asarray([n_of.get(int(video_id), 0) for video_id in video_ids], np.int64)
 
 

@@ -286,7 +286,7 @@ def comment_counts(session: Session, pair_ids: Sequence[int]) -> dict[int, int]:
     """How many comments each of these pairs has; those without any are left out."""
     c = CommentRow
     query = select(c.pair_id, func.count()).where(c.pair_id.in_(pair_ids)).group_by(c.pair_id)
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def comments(session: Session, pair_id: int) -> list[tuple[str, str, int]]:

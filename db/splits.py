@@ -134,7 +134,7 @@ def copies(session: Session) -> tuple[int | None, list[tuple[str, ...]]]:
         return None, []
     groups: list[list[int]] = (done[0].result or {}).get("groups", [])
     ids = {video_id for group in groups for video_id in group}
-    sha = dict(session.execute(select(VideoRow.id, VideoRow.sha256).where(VideoRow.id.in_(ids))).tuples().all())
+    sha = dict(session.execute(select(VideoRow.id, VideoRow.sha256).where(VideoRow.id.in_(ids))).all())
     return done[0].id, [tuple(str(sha[i]) for i in group if sha.get(i)) for group in groups]
 
 

@@ -112,7 +112,7 @@ def preview(session: Session, wanted: PairFilter, asked: Asked, *, again: bool =
 
 
 def model_names(session: Session) -> dict[int, str]:
-    return dict(session.execute(select(ModelRow.id, ModelRow.name)).tuples().all())
+    return dict(session.execute(select(ModelRow.id, ModelRow.name)).all())
 
 
 def draw(session: Session, campaign: CampaignRow, wanted: PairFilter, asked: Asked, *, again: bool = False) -> None:
@@ -197,7 +197,7 @@ def _members(session: Session, wanted: PairFilter, *, again: bool) -> Select[Any
 def _taken(session: Session, *, again: bool) -> Select[int]:
     """Pairs of strata that are being read, and (unless asked for again) of those that were read before."""
     s, m, c = StratumRow, CampaignPairRow, CampaignRow
-    rows = session.execute(select(s.id, s.bulk, c.closed_ms, c.id).join(c, c.id == s.campaign_id)).tuples().all()
+    rows = session.execute(select(s.id, s.bulk, c.closed_ms, c.id).join(c, c.id == s.campaign_id)).all()
     read = (
         {} if again else {i: n for of in {row[3] for row in rows} for i, (n, _) in verdicts.counts(session, of).items()}
     )
@@ -212,7 +212,7 @@ def fill_up(session: Session, campaign_id: int) -> None:
         return
     here, all_gone = update(m).where(m.campaign_id == campaign_id), verdicts.withdrawn_pairs()
     lost = select(m.stratum_id, m.pair_id).where(m.campaign_id == campaign_id, m.drawn, m.pair_id.in_(all_gone))
-    for stratum_id, pair_id in session.execute(lost).tuples().all():
+    for stratum_id, pair_id in session.execute(lost).all():
         if stratum_id is None or pair_id not in gone:
             continue
         session.execute(here.where(m.pair_id == pair_id).values(drawn=False), execution_options=QUIETLY)

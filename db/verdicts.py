@@ -128,7 +128,7 @@ def counts(session: Session, campaign_id: int, given: Given | None = None) -> di
     given = of_campaign(session, campaign_id) if given is None else given
     m, gone = CampaignPairRow, withdrawn_in(session, campaign_id)
     query = select(m.pair_id, m.stratum_id).where(m.campaign_id == campaign_id, m.drawn, m.stratum_id.is_not(None))
-    return counted(session.execute(query).tuples(), given, gone)
+    return counted(session.execute(query), given, gone)
 
 
 def counted(drawn: Iterable[tuple[int, int | None]], given: Given, gone: Container[int]) -> dict[int, tuple[int, int]]:
@@ -168,7 +168,7 @@ def _gone(session: Session, campaign_id: int) -> dict[int, int]:
     found: dict[int, int] = {}
     if gone:
         query = select(m.pair_id, m.stratum_id).where(m.campaign_id == campaign_id, m.pair_id.in_(withdrawn_pairs()))
-        for pair_id, stratum_id in session.execute(query).tuples():
+        for pair_id, stratum_id in session.execute(query):
             if pair_id in gone and stratum_id is not None:
                 found[stratum_id] = found.get(stratum_id, 0) + 1
     return found

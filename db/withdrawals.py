@@ -130,7 +130,7 @@ def history(session: Session, video_id: int) -> tuple[Withdrawal, ...]:
 def reach(session: Session, video_id: int) -> Reach:
     """What a person should know before withdrawing."""
     status = select(PairRow.status, func.count()).where(PairRow.video_id == video_id).group_by(PairRow.status)
-    counted = Counter(dict(session.execute(status).tuples().all()))
+    counted = Counter(dict(session.execute(status).all()))
     versions = session.execute(_versions_of([video_id])).scalars().all()
     return Reach(counted.total(), counted["accepted"], len(set(versions)), len(_runs_of(session, video_id)))
 
@@ -144,7 +144,7 @@ def of_versions(session: Session) -> dict[int, int]:
         .where(PairRow.video_id.in_(withdrawn_ids()))
         .group_by(i.dataset_version_id)
     )
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def in_version(session: Session, version_id: int) -> list[tuple[int, str, str]]:

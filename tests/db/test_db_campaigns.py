@@ -99,7 +99,7 @@ def standing_verdicts(shelf, campaign):
         rows = session.execute(
             standing(OpinionRow.pair_id, OpinionRow.verdict).where(OpinionRow.campaign_id == campaign)
         )
-        return dict(rows.tuples().all())
+        return dict(rows.all())
 
 
 @pytest.mark.parametrize("act", ["left", "right", "tie"])
