@@ -1,4 +1,4 @@
-"""Plotly figures from plain values. No Streamlit here: a figure can be tested and saved without a page.
+"""Plotly figures from plain values, whose names are shown as they are: a figure can be tested and saved without a page.
 
 Colour is never the only cue: levels also differ by dash and carry their number at the end of their line.
 """
@@ -12,6 +12,7 @@ from itertools import pairwise
 import plotly.graph_objects as go
 
 from ui.palette import LEVEL_DASHES, LEVEL_WORDS, Palette
+from ui.text import in_figure
 
 Series = Sequence[tuple[int, float | None]]
 
@@ -82,8 +83,8 @@ def histogram(
                 hovertemplate="difficulty %{x:.2f}: %{y} pairs<extra></extra>",
             )
         _cut_lines(figure, cuts.get(kind, ()), palette)
-        figure.update_layout(LAYOUT, title_text=kind, barmode="stack", height=270, xaxis_range=[0, 1], showlegend=False)
-        figure.update_layout(margin_t=58, title_y=0.98, title_yanchor="top")
+        figure.update_layout(LAYOUT, barmode="stack", height=270, xaxis_range=[0, 1], showlegend=False)
+        figure.update_layout(title_text=in_figure(kind), margin_t=58, title_y=0.98, title_yanchor="top")
         figure.update_xaxes(title="difficulty, 1 = hard", title_standoff=4)
         figures[kind] = figure
     return figures
@@ -111,10 +112,10 @@ def _level(difficulty: float, cuts: Sequence[float]) -> int:
 
 def by_level(counts: Mapping[str, Sequence[int]], names: Mapping[int, str], palette: Palette) -> go.Figure:
     """Pairs of each kind on levels 1..4, beside each other."""
-    figure = go.Figure()
+    figure, kinds = go.Figure(), [in_figure(kind) for kind in counts]
     for level in LEVELS:
         numbers = [of_level[level - 1] for of_level in counts.values()]
-        figure.add_bar(x=list(counts), y=numbers, text=numbers, marker_color=palette.levels[level], name=names[level])
+        figure.add_bar(x=kinds, y=numbers, text=numbers, marker_color=palette.levels[level], name=names[level])
     figure.update_layout(LAYOUT, barmode="group", height=240, yaxis_title="pairs")
     return figure
 
@@ -149,7 +150,7 @@ def curves(
             mode="lines+markers" if points or len(drawn) == 1 else "lines",
             line={"color": colour, "dash": LEVEL_DASHES[level or 1 + number % 4], "width": 2},
             marker={"size": 5, "color": colour},
-            name=(names or level_names())[level] if level else key,
+            name=(names or level_names())[level] if level else in_figure(key),
             hovertemplate="step %{x}: %{y:.3f}" if points else "%{y:.3f}",
         )
         if level:
@@ -253,7 +254,7 @@ def dots(
             },
             mode="markers",
             marker={"size": 10, "symbol": symbols[i % len(symbols)], "color": palette.levels[1 + i % 4]},
-            name=model,
+            name=in_figure(model),
             customdata=[[dot.low, dot.high, dot.n] for dot in ours],
             hovertemplate="%{x:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}], n = %{customdata[2]}",
         )
@@ -268,10 +269,14 @@ def dots(
             hovertemplate="chance %{x:.3f}<extra></extra>",
         )
     height = 120 + (26 + 12 * len(models)) * len(metrics)
-    figure.update_layout(LAYOUT, height=height, xaxis_range=[-0.02, 1.02] if shares else None, title_text=title)
-    figure.update_layout(legend_y=-40 / max(1, height - 80))
+    figure.update_layout(LAYOUT, height=height, xaxis_range=[-0.02, 1.02] if shares else None)
+    figure.update_layout(title_text=in_figure(title), legend_y=-40 / max(1, height - 80))
     figure.update_yaxes(
-        tickvals=list(range(len(metrics))), ticktext=metrics, autorange="reversed", zeroline=False, ticksuffix="  "
+        tickvals=list(range(len(metrics))),
+        ticktext=[in_figure(metric) for metric in metrics],
+        autorange="reversed",
+        zeroline=False,
+        ticksuffix="  ",
     )
     return figure
 

@@ -10,6 +10,7 @@ from tempo_core.experiment_results import Figure
 from tempo_core.learning import Learned
 from ui import charts
 from ui.palette import LEVEL_WORDS, Palette
+from ui.text import in_figure
 
 SYMBOLS = {"better": "triangle-up", "worse": "triangle-down", "cannot tell": "circle-open"}
 KIND_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star")
@@ -22,7 +23,7 @@ def values(found: Sequence[Figure], colours: Palette) -> go.Figure:
     seeds = [(f.arm, value) for f in found if len(f.value.of_seed) > 1 for value in f.value.of_seed]
     if seeds:
         drawn.add_scatter(
-            x=[value for _, value in seeds], y=[arm for arm, _ in seeds], mode="markers", name="single runs",
+            x=[value for _, value in seeds], y=[in_figure(arm) for arm, _ in seeds], mode="markers", name="single runs",
             marker={"symbol": "x-thin", "size": 7, "line": {"width": 1.5, "color": colours.levels[3]}},
             hovertemplate="%{x:.3f}",
         )  # fmt: skip
@@ -42,7 +43,7 @@ def changes(found: Sequence[Figure], reference: str, colours: Palette) -> go.Fig
         if rows:
             _dots(drawn, rows, colour, verdict, SYMBOLS[verdict])
     drawn.add_vline(0, line={"color": charts.GREY, "width": 1})
-    return _laid_out(drawn, found, f"Minus {reference}")
+    return _laid_out(drawn, found, f"Minus {in_figure(reference)}")
 
 
 def _dots(
@@ -50,7 +51,7 @@ def _dots(
 ) -> None:
     drawn.add_scatter(
         x=[mean for _, mean, _, _ in rows],
-        y=[arm for arm, *_ in rows],
+        y=[in_figure(arm) for arm, *_ in rows],
         error_x={
             "type": "data",
             "symmetric": False,
@@ -67,7 +68,7 @@ def _dots(
 
 
 def _laid_out(drawn: go.Figure, found: Sequence[Figure], title: str) -> go.Figure:
-    arms = [figure.arm for figure in found]
+    arms = [in_figure(figure.arm) for figure in found]
     height = 130 + 30 * len(arms)
     drawn.update_layout(charts.LAYOUT, height=height, title_text=title, showlegend=True, hovermode="closest")
     drawn.update_layout(legend_y=-46 / max(1, height - 90))
@@ -91,7 +92,7 @@ def margins(found: Sequence[Learned], colours: Palette) -> go.Figure:
             marker={"size": 11, "symbol": KIND_SYMBOLS[number % len(KIND_SYMBOLS)],
                     "color": [colours.levels.get(line.level or 0, charts.GREY) for line in ours]},
             line={"color": charts.GREY, "width": 1, "dash": ("solid", "dash", "dot")[number % 3]},
-            name=kind,
+            name=in_figure(kind),
             customdata=[[LEVEL_WORDS.get(line.level or 0, "imported"), line.n] for line in ours],
             hovertemplate="%{customdata[0]}, %{customdata[1]:,} pairs: difficulty %{x:.2f}, margin %{y:.3f}",
         )  # fmt: skip

@@ -2,7 +2,7 @@
 
 Streamlit reads labels, toasts, errors and markdown as markdown, and an image named there is fetched by the browser of
 whoever looks: a beacon. `st.text`, `st.code`, `st.text_area` and `st.dataframe` show text as it is. So data goes
-through `untrusted`, and through `escaped` where it must be part of a label.
+through `untrusted`, through `escaped` where it must be part of a label, and through `in_figure` where Plotly draws it.
 """
 
 from __future__ import annotations
@@ -30,3 +30,8 @@ def escaped(text: str, *, longest: int = 200) -> str:
     line = " ".join(text.split())
     cut = line if len(line) <= longest else line[: longest - 1] + "…"
     return _MARKDOWN.sub(r"\\\1", cut)
+
+
+def in_figure(text: str) -> str:
+    """Text as part of a figure: Plotly reads tags such as <b> and <a href> in titles, names, ticks and categories."""
+    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

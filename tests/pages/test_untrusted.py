@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tempo_core.experiment_results import Answers
+from tempo_core.experiment_results import figures as experiment_figures
+from ui import charts, experiment_charts
+from ui.palette import LIGHT
+
 ROOT = Path(__file__).parent.parent.parent
 FILES = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py")), *sorted((ROOT / "ui").glob("*.py"))]
 FILES.remove(ROOT / "ui" / "text.py")  # the one place that shows text of others, in plain-text widgets
@@ -176,3 +181,29 @@ def test_the_rule_sees_what_it_is_for(line):
 )
 def test_the_rule_lets_literals_and_escaped_text_pass(line):
     assert not unsafe(line)
+
+
+# ---- figures: Plotly reads tags in names, titles, ticks and categories -----------------------------------------------
+LINK = "<a href='http://x/'><b>model</b></a> & co"
+
+
+def _figures_of_hostile_names():
+    dot = charts.Dot(LINK, LINK, 0.5, 0.4, 0.6, 9, None)
+    groups = tuple(f"video {i}" for i in range(6))
+    answers = {("b", "accuracy"): Answers(groups, groups, {0: (0.0,) * 6, 1: (1.0,) * 6}, chance=0.5)}
+    arms = experiment_figures({LINK: answers, "second": answers}, LINK)
+    yield charts.dots([dot], LIGHT, LINK)
+    yield charts.differences([dot], LIGHT, LINK)
+    yield charts.curves("Loss", {LINK: [(1, 0.5)]}, LIGHT)
+    yield charts.by_level({LINK: [1, 2, 3, 4]}, charts.level_names(), LIGHT)
+    yield from charts.histogram({LINK: [1, 2]}, {}, LIGHT).values()
+    yield experiment_charts.values(arms, LIGHT)
+    yield experiment_charts.changes(arms, LINK, LIGHT)
+
+
+def test_names_are_shown_in_figures_as_they_are():
+    for figure in _figures_of_hostile_names():
+        figure.update_traces(customdata=None)  # what a click tells the page; no hover shows it
+        drawn = str(figure.to_dict())
+        assert "a href" in drawn and "<a" not in drawn and "<b" not in drawn, figure.layout.title.text
+        assert "& co" not in drawn and "&amp; co" in drawn
