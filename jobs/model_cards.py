@@ -121,6 +121,7 @@ def _change(session: Session, after: EvaluationLine, of_base: list[EvaluationLin
         after=Figure(after.value, after.low, after.high),
         difference=None if found is None else Figure(found.difference, found.low, found.high),
         verdict="not compared" if found is None else found.verdict,
+        split=after.split,
     )
 
 

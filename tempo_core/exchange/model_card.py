@@ -79,6 +79,8 @@ class Change:
     after: Figure
     difference: Figure | None = None
     verdict: Verdict | Literal["not compared"] = "not compared"
+    split: str = "held_out"
+    """Whose videos were asked about: "held_out" of the collection, else a part of the benchmark's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +136,8 @@ The licence of the base model holds for this model too, and nothing is added to 
 own, which nobody here has granted: read both before you publish or use this model.
 
 ## Known limits
-The pairs teach the order of events; answers may still be wrong about what happens. The figures above are of held-out
-videos of the same collection. Intervals cover the choice of videos, not the chance of training: for that, train
-several seeds.
+The pairs teach the order of events; answers may still be wrong about what happens. {_asked_about(facts.changes)}
+Intervals cover the choice of videos, not the chance of training: for that, train several seeds.
 """
 
 
@@ -291,11 +292,18 @@ def _changes(changes: Sequence[Change]) -> str:
         (c.benchmark, c.metric, str(c.n), _figure(c.before), _figure(c.after), _figure(c.difference, "+"), c.verdict)
         for c in changes
     ]
-    said = (
-        "On held-out videos, with 95 % intervals by a bootstrap over videos; the difference is on the same questions."
-    )
+    said = "With 95 % intervals by a bootstrap over videos; the difference is on the same questions. "
     heads = ("benchmark", "metric", "questions", "before", "after", "difference", "verdict")
-    return f"{said}\n\n{_table(heads, rows)}"
+    return f"{said}{_asked_about(changes)}\n\n{_table(heads, rows)}"
+
+
+def _asked_about(changes: Sequence[Change]) -> str:
+    """Whose videos the figures are of, benchmark by benchmark."""
+    held_out = dict.fromkeys(markdown_text(c.benchmark) for c in changes if c.split == "held_out")
+    own = dict.fromkeys(markdown_text(c.benchmark) for c in changes if c.split != "held_out")
+    said = [f"Held-out videos of the same collection: {', '.join(held_out)}."] if held_out else []
+    said += [f"Videos of the benchmark itself: {', '.join(own)}."] if own else []
+    return " ".join(said)
 
 
 def _figure(figure: Figure | None, sign: str = "") -> str:

@@ -130,3 +130,11 @@ def test_the_card_repeats_what_samples_showed_of_the_pairs():
     assert "unread" not in card(facts(), "merged")
     data = replace(facts().dataset, stated=("drop, level 1, tiny: at most 4.3 % bad",))
     assert "accepted unread" in card(facts(dataset=data), "merged")
+
+
+def test_the_card_names_the_benchmarks_whose_videos_are_not_of_the_collection():
+    public = Change("tempcompass", "yes_no", 30, None, Figure(0.7, 0.6, 0.8), split="test")
+    said = card(facts(changes=(*facts().changes, public)), "merged").replace("&#95;", "_")
+    own = "Videos of the benchmark itself: tempcompass."
+    assert said.count(f"same collection: drawn_world, held_out_preference. {own}") == 2
+    assert "Held-out videos" not in card(facts(changes=(public,)), "merged")
