@@ -11,9 +11,10 @@ import dataclasses
 import sys
 import uuid
 from argparse import Namespace
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from db import bulk, caption_sets, datasets, jobs, migrate, pairs, people, places, recounts, runs, settings, sft_sets
 from db.jobs import Job
@@ -30,6 +31,9 @@ from tempo_core.recipes import PRESETS, RECIPES, RunConfig
 from tempo_core.settings import EMBEDDED_MODEL, Home
 from tempo_core.timeline import Richness
 from tempo_core.video_llms import checkpoints
+
+if TYPE_CHECKING:
+    from tempo_core.benchmarks.in_files import Opened
 
 DONE, FAILED, BAD_INPUT, CANCELLED = 0, 1, 2, 3
 
@@ -163,9 +167,21 @@ def evaluate(args: Namespace) -> int:
     )
     # What can be known at once must not wait for a worker: a folder without its files, a bad line in one of them.
     lmms_eval.checked(payload)
-    for found in in_files.opened(payload):
+    opened = in_files.opened(payload)
+    for found in opened:
         print(found.told(), flush=True)
+    if opened and args.run is not None:
+        _refuse_trained(opened, args)
     return _do(args, payload)
+
+
+def _refuse_trained(opened: Sequence[Opened], args: Namespace) -> None:
+    """A run is not asked about what it was trained on; that is known before a job waits."""
+    database = open_studio().database
+    with database.reading() as session:
+        version_id = runs.get(session, args.run).dataset_version_id
+    for found in opened:
+        in_files.trained_on(database, found, version_id, allowed=args.allow_contaminated)
 
 
 def export(args: Namespace) -> int:

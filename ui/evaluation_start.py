@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from db import runs
+from db import datasets, runs
 from db.people import ROLES
 from db.runs import RunCard
 from jobs.payloads import EvaluatePayload
@@ -82,9 +82,11 @@ def _in_files(run_id: int) -> None:
         with telling():
             if look or go:
                 found = opened(payload)
-                if go:
+                trained = _trained_on(run_id, found)
+                if go and (forced or not trained):
                     queue(_named(payload, found))
                 _told(found)
+                _contaminated(trained, forced)
 
 
 def _named(payload: EvaluatePayload, found: Sequence[Opened]) -> EvaluatePayload:
@@ -117,10 +119,34 @@ def _folder(named: str | None) -> Path:
     return path.resolve()
 
 
+def _trained_on(run_id: int, found: Sequence[Opened]) -> tuple[str, ...]:
+    """Videos of the benchmarks that the run was trained on."""
+    with state.database().reading() as session:
+        version_id = runs.get(session, run_id).dataset_version_id
+        items = () if version_id is None else datasets.items(session, version_id, "train")
+    videos = {item.pair.video for item in items}
+    return tuple(f"{one.name}: {name}" for one in found for name in one.among(videos))
+
+
+def _contaminated(trained: Sequence[str], forced: bool) -> None:
+    if not trained:
+        return
+    way = "they are marked as contaminated" if forced else (
+        "nothing is queued. Take another benchmark, or switch on to measure it all the same"
+    )  # fmt: skip
+    st.error(f"{len(trained):,} of these videos were trained on by this run; scores on them do not tell what it "
+             f"learned: {way}.", icon=":material/warning:")  # fmt: skip
+    untrusted("trained on: " + _listed(trained))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f"\nand {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
+
+
 def _told(found: Sequence[Opened]) -> None:
     for one in found:
         told = one.told()
         (st.warning if one.missing else st.success)(escaped(told, longest=1000))
         if one.missing:
-            more = f"\nand {len(one.missing) - MOST_NAMED:,} more" if len(one.missing) > MOST_NAMED else ""
-            untrusted("missing: " + ", ".join(one.missing[:MOST_NAMED]) + more)
+            untrusted("missing: " + _listed(one.missing))

@@ -14,7 +14,6 @@ from db.session import Database
 from jobs.payloads import EvaluatePayload
 from tempo_core import benchmarks, question_sheets, render
 from tempo_core.errors import HeldOutLeak, TooFew
-from tempo_core.media import sha256_of
 from tempo_core.types import JsonDict
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def settings(found: Opened, payload: EvaluatePayload, trained_on: Sequence[str])
 
 
 def trained_on(database: Database, found: Opened, version_id: int | None, *, allowed: bool) -> tuple[str, ...]:
-    """The benchmark's videos that the version trains on, by their bytes. Only files of the same size are read.
+    """The benchmark's videos that the version trains on.
 
     Raises:
         HeldOutLeak: There are some, and that was not allowed.
@@ -92,12 +91,7 @@ def trained_on(database: Database, found: Opened, version_id: int | None, *, all
     if version_id is None:
         return ()
     with database.reading() as session:
-        videos = {item.pair.video for item in datasets.items(session, version_id, "train")}
-    known = {video.sha256 for video in videos}
-    sizes = {video.path.stat().st_size for video in videos if video.path.exists()}
-    whole = all(video.path.exists() for video in videos)
-    suspects = {n: p for n, p in found.videos.items() if not whole or p.stat().st_size in sizes}
-    both = tuple(str(name) for name, path in suspects.items() if sha256_of(path) in known)
+        both = found.among({item.pair.video for item in datasets.items(session, version_id, "train")})
     if both and not allowed:
         raise HeldOutLeak(
             f"{found.name}: {len(both)} of its videos were trained on, such as {both[0]}. A score on them would not "

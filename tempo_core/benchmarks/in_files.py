@@ -8,7 +8,7 @@ not compared with a whole one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from tempo_core.benchmarks.folders import Folder, VideoName
 from tempo_core.benchmarks.items import Annotations, Item
 from tempo_core.benchmarks.shown import LONG_SIDE, N_PICTURES, Shown, shown
 from tempo_core.errors import MediaError, TooFew
-from tempo_core.types import JsonDict, Progress, Question, Report, Sampling, Score
+from tempo_core.media import sha256_of
+from tempo_core.types import JsonDict, Progress, Question, Report, Sampling, Score, Video
 
 MAX_NEW_TOKENS = 32
 _GREEDY = Sampling(input="video", temperature=0.0, repetition_penalty=1.0, max_new_tokens=MAX_NEW_TOKENS)
@@ -86,6 +87,15 @@ class Opened:
             "max_new_tokens": MAX_NEW_TOKENS,
             "limit": self.limit,
         }
+
+    def among(self, videos: Iterable[Video]) -> tuple[str, ...]:
+        """Which of its videos are among these, by their bytes. Only files of the same size are read."""
+        others = list(videos)
+        known = {video.sha256 for video in others}
+        sizes = {video.path.stat().st_size for video in others if video.path.exists()}
+        whole = all(video.path.exists() for video in others)
+        suspects = {name: path for name, path in self.videos.items() if not whole or path.stat().st_size in sizes}
+        return tuple(str(name) for name, path in suspects.items() if sha256_of(path) in known)
 
     def ask(self, model: AskedModel, seed: int, report: Report, watch: Watch = lambda *_: None) -> Measured:
         """Ask every question and score the answers; each video is read once.

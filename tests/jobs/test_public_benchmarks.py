@@ -6,18 +6,21 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from db import bulk, datasets, evaluations, people
+from db import bulk, datasets, evaluations, jobs, people
 from db.pair_filters import PairFilter
+from jobs import starting
 from jobs.__main__ import main
 from jobs.payloads import BadPayload, EvaluatePayload
 from jobs.tasks import in_files
 from tempo_core import benchmarks
 from tempo_core.errors import HeldOutLeak, TooFew
-from tempo_core.settings import Home
+from tempo_core.recipes import PRESETS
+from tempo_core.settings import EMBEDDED_MODEL, Home
 from tests import studio
 from tests.checkpoints import qwen_folder
 
@@ -94,7 +97,7 @@ def test_bad_input_is_known_before_a_job_is_queued(shell, qwen_folder, folder, t
         EvaluatePayload(run_id=1, limit=0)
 
 
-def test_a_run_is_not_scored_on_the_videos_that_it_was_trained_on(tmp_path):
+def test_a_run_is_not_scored_on_the_videos_that_it_was_trained_on(tmp_path, monkeypatch, capsys):
     home = Home(tmp_path / "home")
     database = studio.fill(home, 5)
     with database.session() as session:
@@ -108,6 +111,13 @@ def test_a_run_is_not_scored_on_the_videos_that_it_was_trained_on(tmp_path):
     shutil.copy(next(iter(splits["train"])).path, folder / "1.mp4")
     shutil.copy(next(iter(splits["held_out"])).path, folder / "2.mp4")
     (folder / "multi-choice.json").write_text(json.dumps({n: {"action": [QUESTION]} for n in ("1", "2")}))
+    monkeypatch.setenv("TEMPO_HOME", str(home.root))
+    config = replace(PRESETS["embedded"], recipe="dpo", pairs_per_step=2)
+    run_id = starting.start_run(database, person, config, EMBEDDED_MODEL, version_id=version_id)
+    asked = ["evaluate", "--run", str(run_id), "--benchmarks", "tempcompass", "--data", str(folder)]
+    assert main(asked) == 2 and "1 of its videos were trained on" in capsys.readouterr().err
+    with database.reading() as session:
+        assert [job.kind for job in jobs.open_jobs(session)] == ["train"]
     (opened,) = in_files.opened(EvaluatePayload(run_id=1, benchmarks=("tempcompass",), data=str(folder)))
     with pytest.raises(HeldOutLeak, match="1 of its videos were trained on, such as 1"):
         in_files.trained_on(database, opened, version_id, allowed=False)
