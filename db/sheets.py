@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from db import evaluations, runs
 from db.evaluations import EvaluationLine
 from db.runs import RunCard
+from tempo_core import comparisons
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,11 @@ class Sheet:
         """Whether the figure is a share; others, such as a number of words, have no percentage points."""
         bounds = [(line.low, line.high) for (_, name), line in self.lines.items() if name == metric]
         return all(low >= 0 and high <= 1 for low, high in bounds)
+
+    def shares_of_items(self) -> tuple[str, ...]:
+        """The figures of the benchmark as a whole that are shares, question by question."""
+        wholes = comparisons.wholes(self.benchmark, self.metrics)
+        return tuple(m for m in wholes if self.is_share(m) and not m.endswith(comparisons.MEAN_OF_TASKS))
 
     def has(self, *checkpoints: Checkpoint) -> bool:
         keys = {checkpoint.key for checkpoint in self.checkpoints}

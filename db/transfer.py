@@ -25,6 +25,8 @@ from db.tables import DatasetItemRow, EvaluationItemRow, ModelRow, PairRow, Resp
 from tempo_core import comparisons, video_llms
 from tempo_core.comparisons import Compared, NotPaired
 from tempo_core.errors import TooFew
+from tempo_core.exchange.model_card import Figure
+from tempo_core.paper.facts import Transferred
 from tempo_core.recipes import RECIPES, RunConfig
 
 BASE, SFT = "base", "sft"
@@ -197,8 +199,15 @@ def _taught(known: _Known) -> list[RunCard]:
     """Runs on pairs of one model that have this moment, or will."""
     return [
         card for card in known.cards
-        if card.dataset_version_id in known.written and _reaches(card, known.moment) and card.state != "failed"
+        if card.dataset_version_id in known.written and _reaches(card, known.moment) and _counts(known, card)
     ]  # fmt: skip
+
+
+def _counts(known: _Known, card: RunCard, moment: str | None = None) -> bool:
+    """A run that ended early counts where it was measured; otherwise its cell is missing and can be queued anew."""
+    if card.state not in ("failed", "cancelled"):
+        return True
+    return any(line.run_id == card.id and line.moment == (moment or known.moment) for line in known.lines)
 
 
 def _reaches(card: RunCard, moment: str) -> bool:
@@ -247,7 +256,7 @@ def _cell(session: Session, known: _Known, reference: RunCard | None, row: str, 
 
 def _of_cell(known: _Known, row: str, column: int) -> list[RunCard]:
     if row == SFT:
-        return [c for c in known.cards if c.base_model_id == column and c.recipe == "sft" and c.state != "failed"]
+        return [c for c in known.cards if c.base_model_id == column and c.recipe == "sft" and _counts(known, c, SFT)]
     return [
         card for card in _taught(known)
         if card.base_model_id == column and str(known.written[card.dataset_version_id or 0].sources[0]) == row
@@ -323,3 +332,35 @@ def counted(found: Matrix) -> Counter[str]:
         if cell.row != BASE:
             told["missing" if cell.found is None else "differs" if cell.differs else "matched"] += 1
     return told
+
+
+def measured(found: Matrix) -> tuple[Transferred, ...]:
+    """The cells that hold a difference, as a table tells them; those that are not matched say so."""
+    return tuple(_transferred(found, cell) for cell in found.cells.values() if cell.found is not None)
+
+
+def column_name(found: Matrix, model_id: int) -> str:
+    """A column's model, with its number where two have one name."""
+    names = [card.name for card in found.columns]
+    name = next(card.name for card in found.columns if card.id == model_id)
+    return name if names.count(name) == 1 else f"{name} ({model_id})"
+
+
+def _transferred(found: Matrix, cell: Cell) -> Transferred:
+    if cell.found is None or cell.line is None or cell.base is None or cell.run_id is None:
+        raise ValueError(f"nothing is measured in the cell {cell.row}, {cell.column}")
+    return Transferred(
+        benchmark=found.benchmark,
+        metric=found.metric,
+        moment=cell.line.moment,
+        written_by=found.rows[cell.row],
+        trains=column_name(found, cell.column),
+        run_id=cell.run_id,
+        before=cell.base.value,
+        after=cell.line.value,
+        difference=Figure(cell.found.difference, cell.found.low, cell.found.high),
+        n=cell.found.n,
+        n_groups=cell.found.n_groups,
+        verdict=cell.found.verdict,
+        differs=cell.differs,
+    )

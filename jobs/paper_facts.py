@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy.orm import Session
 
-from db import evaluations, experiment_results, experiments, metrics, provenance, run_notes, runs
+from db import evaluations, experiment_results, experiments, metrics, provenance, run_notes, runs, sheets, transfer
 from db.evaluations import EvaluationLine
 from db.runs import RunCard
 from jobs import model_cards
 from tempo_core.errors import TooFew
-from tempo_core.paper.facts import Compared, DataFacts, Measured, PaperRun
+from tempo_core.paper.facts import Compared, DataFacts, Measured, PaperRun, Transferred
 
 ALL = 1_000_000
 
@@ -37,6 +37,29 @@ def experiments_of(session: Session, run_ids: Sequence[int]) -> list[Compared]:
         Compared(one.id, one.name, one.reference.name, experiment_results.table(session, one.id))
         for one in {which[0].id: which[0] for which in found if which is not None}.values()
     ]
+
+
+def transferred(session: Session, run_ids: Sequence[int]) -> list[Transferred]:
+    """The transfer matrices that one of these runs fills a cell of, whole; of one model alone there is none."""
+    if transfer.n_models(session) < 2:
+        return []
+    found: list[Transferred] = []
+    for benchmark, metric, moment in _shares(session, run_ids):
+        cells = transfer.measured(transfer.matrix(session, benchmark, metric, moment))
+        models = {name for cell in cells for name in (cell.written_by, cell.trains)}
+        if len(models) > 1 and any(cell.run_id in run_ids for cell in cells):
+            found += cells
+    return found
+
+
+def _shares(session: Session, run_ids: Sequence[int]) -> list[tuple[str, str, str]]:
+    """(benchmark, metric, moment) of every figure of these runs that a matrix can be made of."""
+    found: dict[tuple[str, str, str], None] = {}
+    for sheet in sheets.listing(session):
+        for metric in sheet.shares_of_items():
+            moments = [c.moment for c in sheet.checkpoints if c.run_id in run_ids and sheet.line(c, metric)]
+            found |= dict.fromkeys((sheet.benchmark, metric, moment) for moment in moments)
+    return sorted(found)
 
 
 def _run(session: Session, run_id: int, table: Sequence[EvaluationLine], versions: dict[int, DataFacts]) -> PaperRun:

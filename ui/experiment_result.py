@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from collections.abc import Sequence
 
 import streamlit as st
 
-from db import artifacts, experiment_results
+from db import experiment_results
 from db.experiments import Experiment
 from tempo_core.benchmarks.base import TITLES
 from tempo_core.experiment_results import Answer, Figure, answers, gets_verdict, rows
-from ui import experiment_charts, state
+from ui import experiment_charts, state, table_files
 from ui.palette import palette
 from ui.text import escaped
 
@@ -91,25 +90,9 @@ def _table(found: Sequence[Figure]) -> None:
 
 
 def _download(one: Experiment, found: Sequence[Figure]) -> None:
-    """Every figure, single tasks and levels too, as a file behind a signed address."""
-    if st.button("Make a CSV of every figure", icon=":material/table:", key=f"exp_csv_{one.id}"):
-        st.session_state[f"exp_csv_of_{one.id}"] = _written(one.id, as_csv(rows(found)))
-    number = st.session_state.get(f"exp_csv_of_{one.id}")
-    if number is not None:
-        st.link_button("Download the CSV", state.sign("exports", number), icon=":material/download:")
-
-
-def _written(experiment_id: int, text: str) -> int:
-    content = text.encode()
-    folder = state.home().exports
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"experiment-{experiment_id}.csv"
-    path.write_bytes(content)
-    with state.database().session() as session:
-        return artifacts.record(
-            session, "export", hashlib.sha256(content).hexdigest(), str(path.relative_to(state.home().root)),
-            len(content),
-        )  # fmt: skip
+    """Every figure, single tasks and levels too."""
+    table_files.offer("Make a CSV of every figure", f"exp_csv_{one.id}",
+                      lambda: {f"experiment-{one.id}.csv": as_csv(rows(found))})  # fmt: skip
 
 
 def as_csv(lines: Sequence[dict[str, object]]) -> str:

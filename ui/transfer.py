@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,10 +16,11 @@ from db.sheets import Sheet
 from db.transfer import BASE, SFT, Cell, Matrix
 from jobs import launch, payloads
 from jobs.payloads import EvaluatePayload
-from tempo_core import comparisons
 from tempo_core.comparisons import interval
-from ui import evaluation_choice, state
+from tempo_core.paper import tables
+from ui import evaluation_choice, state, table_files
 from ui.acting import start_worker, telling
+from ui.run_look import OPEN
 from ui.text import escaped
 
 StartRun = Callable[..., int]
@@ -52,6 +53,7 @@ def show(start_run: StartRun) -> None:
         )  # fmt: skip
     _like(matrix)
     _grid(matrix)
+    _files(matrix)
     _differing(matrix)
     if state.person().role == ROLES[-1]:
         _missing(matrix, sheet, start_run)
@@ -61,9 +63,7 @@ def _choose(found: Sequence[Sheet]) -> tuple[Sheet, str | None, str]:
     left, middle, right = st.columns(3)
     with left:
         sheet = evaluation_choice.sheet(found)
-    wholes = comparisons.wholes(sheet.benchmark, sheet.metrics)
-    shares = [m for m in wholes if sheet.is_share(m) and not m.endswith(comparisons.MEAN_OF_TASKS)]
-    metric = middle.selectbox("Figure", shares, key=f"transfer_figure_{sheet.benchmark}")
+    metric = middle.selectbox("Figure", sheet.shares_of_items(), key=f"transfer_figure_{sheet.benchmark}")
     moment = right.selectbox("After", MOMENTS, key="transfer_moment", format_func=evaluation_choice.moment)
     return sheet, metric, moment
 
@@ -94,9 +94,15 @@ def _grid(matrix: Matrix) -> None:
 
 
 def _head(matrix: Matrix, model_id: int) -> str:
-    names = [card.name for card in matrix.columns]
-    name = next(card.name for card in matrix.columns if card.id == model_id)
-    return f"trains {name}" if names.count(name) == 1 else f"trains {name} ({model_id})"
+    return f"trains {transfer.column_name(matrix, model_id)}"
+
+
+def _files(matrix: Matrix) -> None:
+    """What is measured, as a paper takes it."""
+    if found := transfer.measured(matrix):
+        table, name = tables.transfer(found), f"transfer-{matrix.benchmark}-{matrix.metric}-{matrix.moment}"
+        table_files.offer("Make CSV and LaTeX", f"files_{name}",
+                          lambda: {f"{name}.csv": table.as_csv(), f"{name}.tex": table.as_latex()})  # fmt: skip
 
 
 def _told(cell: Cell) -> str:
@@ -135,12 +141,11 @@ def _missing(matrix: Matrix, sheet: Sheet, start_run: StartRun) -> None:
     st.subheader("Missing cells")
     for cell in cells:
         left, right = st.columns([5, 2], vertical_alignment="center")
-        about = f"{matrix.rows[cell.row]} → {_head(matrix, cell.column).removeprefix('trains ')}"
-        waits = cell.run_id is not None and not cell.differs
-        if waits:
-            left.markdown(
-                f"{escaped(about)}: run {cell.run_id or 0:d} is {escaped(cell.run_state)}, not measured here."
-            )
+        about = f"{matrix.rows[cell.row]} → {transfer.column_name(matrix, cell.column)}"
+        if cell.run_id is not None and not cell.differs:
+            left.markdown(f"{escaped(about)}: run {cell.run_id:d} is {escaped(cell.run_state)}, not measured here.")
+            if cell.run_state in OPEN:
+                continue
             label, act = "Measure", partial(_measure, sheet, cell.run_id)
         elif cell.version_id is None:
             left.markdown(
@@ -183,6 +188,13 @@ def _measure(sheet: Sheet, run_id: int | None) -> None:
         job = None if newest.job_id is None else jobs.get(session, newest.job_id)
         versions = {v.content_sha256: v.id for v in datasets.listing(session)}
     like: Any = EvaluatePayload(run_id) if job is None else payloads.parse("evaluate", job.payload)
-    version_id = versions.get(str(sheet.settings.get("dataset")))
-    asked = replace(like, run_id=run_id, model=None, benchmarks=(sheet.benchmark,), version_id=version_id)
+    asked = replace(like, run_id=run_id, model=None, **_questions(sheet, versions))
     launch.enqueue(state.database(), asked, state.person())
+
+
+def _questions(sheet: Sheet, versions: Mapping[str, int]) -> dict[str, Any]:
+    """The one benchmark of the sheet. lmms-eval is run anew: results that were brought in are of another model."""
+    if sheet.settings.get("engine") == "lmms-eval":
+        return {"engine": "lmms-eval", "tasks": (sheet.settings["task"],), "results": None,
+                "limit": sheet.settings.get("limit"), "benchmarks": (), "data": None}  # fmt: skip
+    return {"benchmarks": (sheet.benchmark,), "version_id": versions.get(str(sheet.settings.get("dataset")))}

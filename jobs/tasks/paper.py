@@ -27,9 +27,10 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     with database.reading() as session:
         found = paper_facts.of_runs(session, payload.run_ids)
         experiments = paper_facts.experiments_of(session, payload.run_ids)
+        transferred = paper_facts.transferred(session, payload.run_ids)
     folder = Path(payload.folder) if payload.folder else _new_folder(job.home.exports, payload.run_ids)
     report(Progress(1, 2, "drawing figures"))
-    figures = writing.write(found, folder, experiments)
+    figures = writing.write(found, folder, experiments, transferred)
     done: JsonDict = {"folder": str(folder), "runs": list(payload.run_ids), "figures": len(figures)}
     return done | {"artifact_id": _packed(database, job, folder)}
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tempo_core.exchange.model_card import Figure as Estimate
 from tempo_core.exchange.model_card import RunFacts
 from tempo_core.experiment_results import Figure
 from tempo_core.types import PlannedPair
@@ -152,6 +153,28 @@ class Compared:
     name: str
     reference: str
     figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """A measured cell of a transfer matrix: `trains` after pairs that `written_by` wrote, against its own base.
+
+    `differs` says in what the cell does not match the others; then its difference must not be compared with theirs.
+    """
+
+    benchmark: str
+    metric: str
+    moment: str
+    written_by: str
+    trains: str
+    run_id: int
+    before: float
+    after: float
+    difference: Estimate
+    n: int
+    n_groups: int
+    verdict: str
+    differs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,11 @@ def number(value: float, digits: int = 3, *, sign: bool = False) -> str:
     return f"${value:{'+' if sign else ''},.{digits}f}$".replace(",", "{,}")
 
 
+def p_value(p: float) -> str:
+    """No p is 0: a small one is told by its bound."""
+    return "$< 0.001$" if p < 0.001 else number(p)
+
+
 def short(value: float) -> str:
     """As people write settings: 5e-6 as a power of ten."""
     mantissa, e, exponent = f"{value:g}".partition("e")

@@ -10,7 +10,7 @@ from typing import Any
 
 from tempo_core import experiment_results
 from tempo_core.paper import latex
-from tempo_core.paper.facts import Compared, Counted, DataFacts, PaperRun
+from tempo_core.paper.facts import Compared, Counted, DataFacts, PaperRun, Transferred
 from tempo_core.types import level_key
 
 Cell = str | int | float | None
@@ -20,7 +20,10 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`signed` columns show their sign. Texts are as stored; each writer makes them safe in its own way."""
+    """`signed` columns show their sign, and of `p_values` LaTeX shows none below 0.001.
+
+    Texts are as stored; each writer makes them safe in its own way.
+    """
 
     name: str
     caption: str
@@ -28,6 +31,7 @@ class Table:
     heads: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     signed: tuple[str, ...] = ()
+    p_values: tuple[str, ...] = ()
 
     def as_csv(self) -> str:
         out = io.StringIO()
@@ -41,15 +45,20 @@ class Table:
         once = self._same_in_every_row() if len(self.heads) > latex.WIDE else {}
         kept = [i for i, head in enumerate(self.heads) if head not in once]
         alignment = "".join("l" if any(isinstance(row[i], str) for row in self.rows) else "r" for i in kept)
-        rows = [[_latex(row[i], self.heads[i] in self.signed) for i in kept] for row in self.rows]
+        rows = [[self._cell(self.heads[i], row[i]) for i in kept] for row in self.rows]
         heads = [latex.escaped(self.heads[i]) for i in kept]
-        said = "".join(f" In all rows: {latex.escaped(f'{head} {value}')}." for head, value in once.items())
+        said = "".join(f" In all rows: {latex.escaped(f'{head} {value}')}." for head, value in once.items() if value)
         return latex.tabular(alignment, heads, rows, self.caption + said, f"tab:{self.name}")
 
     def _same_in_every_row(self) -> dict[str, str]:
         columns = dict(zip(self.heads, zip(*self.rows, strict=True), strict=True))
         same = {head: cells[0] for head, cells in columns.items() if len(cells) > 1 and len(set(cells)) == 1}
         return {head: value for head, value in same.items() if isinstance(value, str)}
+
+    def _cell(self, head: str, cell: Cell) -> str:
+        if head in self.p_values and isinstance(cell, float):
+            return latex.p_value(cell)
+        return _latex(cell, head in self.signed)
 
 
 def _plain(cell: Cell) -> Cell:
@@ -124,7 +133,31 @@ def experiment(found: Compared) -> Table:
         tuple(name.replace("_", " ") for name in _ARM),
         tuple(tuple(row[name] for name in _ARM) for row in rows),
         signed=("change", "change low", "change high"),
+        p_values=("p holm",),
     )
+
+
+_TRANSFER = (
+    "benchmark", "metric", "after", "pairs by", "trains", "run", "base", "trained", "difference", "low", "high", "n",
+    "groups", "verdict", "not matched in",
+)  # fmt: skip
+
+
+def transfer(found: Sequence[Transferred]) -> Table:
+    """A line a cell of the matrices of who wrote the pairs and who was trained on them."""
+    return Table(
+        "transfer",
+        "Differences between a trained model and its own base, by the model that wrote the pairs, with 95\\,\\% "
+        "intervals of a paired bootstrap over videos. Only cells that are matched may be compared.",
+        _TRANSFER,
+        tuple(
+            (t.benchmark, t.metric, t.moment, t.written_by, t.trains, t.run_id, t.before, t.after, t.difference.value,
+             t.difference.low, t.difference.high, t.n, t.n_groups, "" if t.differs else t.verdict,
+             "; ".join(t.differs))
+            for t in found
+        ),
+        signed=("difference", "low", "high"),
+    )  # fmt: skip
 
 
 def settings(found: Sequence[PaperRun]) -> Table:

@@ -12,7 +12,7 @@ from typing import Any
 from tempo_core.exchange import seals
 from tempo_core.exchange.base import bundle, write_file
 from tempo_core.paper import methods, tables
-from tempo_core.paper.facts import Compared, PaperRun
+from tempo_core.paper.facts import Compared, PaperRun, Transferred
 from tempo_core.paper.tables import Table
 
 FORM = "paper"
@@ -20,7 +20,12 @@ METHODS, CONFIGURATION, DOCUMENT, README = "methods.tex", "configuration.json", 
 FIGURES, TABLES = "figures", "tables"
 
 
-def write(found: Sequence[PaperRun], folder: Path, experiments: Sequence[Compared] = ()) -> tuple[str, ...]:
+def write(
+    found: Sequence[PaperRun],
+    folder: Path,
+    experiments: Sequence[Compared] = (),
+    transferred: Sequence[Transferred] = (),
+) -> tuple[str, ...]:
     """Write everything, whole or not at all; an earlier folder of this kind is replaced. The names of the figures.
 
     Raises:
@@ -28,6 +33,7 @@ def write(found: Sequence[PaperRun], folder: Path, experiments: Sequence[Compare
         NoSpace: The disk is full; the folder is as it was before.
     """
     made = [*tables.of(found), *(tables.experiment(one) for one in experiments if one.figures)]
+    made += [tables.transfer(transferred)] if transferred else []
     with bundle(folder) as partial:
         figures = importlib.import_module("tempo_core.paper.figures").write(found, partial / FIGURES)
         for table in made:

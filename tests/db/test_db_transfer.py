@@ -12,6 +12,7 @@ from sqlalchemy import update
 from db import bulk, datasets, evaluations, models, runs, samplings, sheets, transfer
 from db.pair_filters import PairFilter
 from db.tables import ModelRow
+from jobs import paper_facts
 from tempo_core.recipes import PRESETS
 from tempo_core.types import ItemScore, Sampling, Score
 
@@ -87,6 +88,38 @@ def test_a_run_that_waits_for_its_measurement_is_told_apart_from_one_that_is_mis
     waiting = trained(shelf, me, b, of_a, None)
     cell = shelf.look(transfer.matrix, "drawn_world", "swap").cells[str(a), b]
     assert (cell.run_id, cell.run_state, cell.found, cell.differs) == (waiting, "succeeded", None, ())
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_a_run_that_ended_early_counts_only_where_it_was_measured(shelf, me, two, state):
+    (a, of_a), (b, _) = two.items()
+    trained(shelf, me, a, of_a, 40)
+    stopped = trained(shelf, me, b, of_a, None)
+    shelf.do(runs.set_state, stopped, state)
+    cell = shelf.look(transfer.matrix, "drawn_world", "swap").cells[str(a), b]
+    assert (cell.run_id, cell.version_id) == (None, of_a)
+    shelf.do(evaluations.record, [scored(36)], b, {"dataset": "d", "seed": 0}, moment="base")
+    shelf.do(evaluations.record, [scored(40)], b, {"dataset": "d", "seed": 0}, run_id=stopped, moment="dpo")
+    cell = shelf.look(transfer.matrix, "drawn_world", "swap").cells[str(a), b]
+    assert (cell.run_id, cell.found.n) == (stopped, 40)
+
+
+def test_measured_cells_leave_as_values_with_what_does_not_match(shelf, me, two):
+    (a, of_a), (b, _) = two.items()
+    trained(shelf, me, a, of_a, 40)
+    run = trained(shelf, me, b, of_a, 30, replace(CONFIG, dpo_lr=5e-4))
+    first, second = transfer.measured(shelf.look(transfer.matrix, "drawn_world", "swap"))
+    assert (first.written_by, first.trains, first.before, first.after) == ("first", "first", 0.5, 1.0)
+    assert (second.trains, second.run_id, second.difference.value) == ("second", run, pytest.approx(0.25))
+    assert (first.differs, second.differs) == ((), ("dpo_lr 0.0005, not 0.001",))
+
+
+def test_a_paper_about_a_run_of_a_matrix_takes_the_whole_matrix(shelf, me, two):
+    (a, of_a), (b, _) = two.items()
+    other, own = trained(shelf, me, a, of_a, 40), trained(shelf, me, b, of_a, 36)
+    found = shelf.look(paper_facts.transferred, [own])
+    assert [(one.run_id, one.trains, one.moment) for one in found] == [(other, "first", "dpo"), (own, "second", "dpo")]
+    assert shelf.look(paper_facts.transferred, [99]) == []
 
 
 def test_another_recipe_other_pairs_or_other_questions_do_not_match_and_say_so(shelf, me, two):

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
-from db import evaluations, jobs, people, runs
+from db import datasets, evaluations, jobs, people, runs
 from db.jobs import Job
+from jobs import payloads
+from jobs.payloads import EvaluatePayload
 from tempo_core import question_sheets, render, trying
 from tempo_core.types import Asked, ItemScore, Score
 from tests import studio
 from tests.pages import finished
 from tests.pages.test_pages import component, opened, press, texts, widget
 from ui import state
+from ui.text import escaped
 
 
 def charts(app) -> list[dict]:
@@ -91,6 +96,28 @@ def test_a_benchmark_folder_is_looked_at_before_anything_is_queued(filled, tmp_p
     with filled.reading() as session:
         (job,) = jobs.open_jobs(session)
     assert (job.payload["data"], job.payload["benchmarks"]) == (str(folder), ["tempcompass"])
+
+
+def test_videos_that_the_run_was_trained_on_are_told_before_anything_is_queued(filled, tmp_path):
+    folder = tmp_path / "TempCompass"
+    folder.mkdir()
+    with filled.reading() as session:
+        trained = datasets.items(session, 1, "train")[0].pair.video
+    shutil.copy(trained.path, folder / "7.mp4")
+    question = {"question": "What does it do?\nA. it moves\nB. it stays", "answer": "A. it moves"}
+    (folder / "multi-choice.json").write_text(json.dumps({"7": {"action": [question]}}))
+    app = opened("evaluate")
+    widget(app.text_input, "Folder").input(str(folder))
+    for pressed in ("Look into the folder", "Measure"):
+        next(button for button in app.button if button.label == pressed).click().run()
+        assert "trained on: tempcompass: 7" in texts(app) and "nothing is queued" in texts(app)
+        with filled.reading() as session:
+            assert not jobs.open_jobs(session)
+    widget(app.toggle, "Also on videos that the run was trained on").set_value(True)
+    app.button(key="bench_go").click().run()
+    with filled.reading() as session:
+        (job,) = jobs.open_jobs(session)
+    assert job.payload["allow_contaminated"] is True
 
 
 # ---- two checkpoints -------------------------------------------------------------------------------------------------
@@ -189,3 +216,32 @@ def test_the_matrix_shows_its_cells_and_queues_what_is_missing(filled):
     assert grid.loc["base"].str.startswith("0.500 [").any()
     assert grid.stack().str.contains("better, n 40 / 10").any()
     assert (grid.loc["SFT only"] == "missing").any()
+    press(app, "Make CSV and LaTeX")
+    assert [link.proto.label for link in app.get("link_button")] == [
+        escaped(f"Download transfer-drawn_world-swap-dpo.{suffix}", longest=400) for suffix in ("csv", "tex")
+    ]
+    written = (state.home().exports / "transfer-drawn_world-swap-dpo.csv").read_text().splitlines()
+    assert written[0].startswith("benchmark,metric,after,pairs by,trains,run") and written[1].endswith(",better,")
+
+
+def test_only_a_run_that_is_done_can_be_measured_and_results_of_another_engine_are_asked_for_anew(filled):
+    with filled.session() as session:
+        card, me = runs.get(session, 1), people.local(session)
+        brought = EvaluatePayload(run_id=7, engine="lmms-eval", results="/results")
+        job = jobs.enqueue(session, "evaluate", asdict(brought), created_by=me.id, needs="gpu")
+        jobs.cancel(session, job.id)
+        found = finished._score("acc", 0.5, 0.3)
+        score = Score("lmms_eval/mvbench", *(getattr(found, name) for name in Score.__slots__[1:]))
+        settings = {"engine": "lmms-eval", "task": "mvbench", "limit": 8}
+        evaluations.record(session, [score], card.base_model_id, settings, moment="base", job_id=job.id)
+    app = opened("evaluate", view="transfer", benchmark="lmms_eval/mvbench")
+    app.button(key=f"cell_{card.base_model_id - 1}_{card.base_model_id}").click().run()
+    with filled.reading() as session:
+        (job,) = jobs.open_jobs(session)
+    asked = payloads.parse("evaluate", job.payload)
+    assert (asked.run_id, asked.tasks, asked.limit, asked.results) == (1, ("mvbench",), 8, None)
+    with filled.session() as session:
+        runs.set_state(session, 1, "running")
+    app = opened("evaluate", view="transfer", benchmark="lmms_eval/mvbench")
+    assert "run 1 is running, not measured here" in texts(app)
+    assert "Measure" not in [button.label for button in app.button]

@@ -29,6 +29,7 @@ from tempo_core.paper.facts import (
     Reviewed,
     Rule,
     Selected,
+    Transferred,
 )
 from tempo_core.recipes import RunConfig
 from tempo_core.timeline import Richness
@@ -145,10 +146,27 @@ def test_an_experiment_is_a_table_of_its_arms_against_the_reference(tmp_path: Pa
     arms = {EVIL: {key: plain}, "mixed order": {key: replace(plain, values={0: right, 1: right})}}
     table = tables.experiment(Compared(7, EVIL, EVIL, experiment_figures(arms, EVIL)))
     assert table.name == "experiment-7" and columns_agree(table.as_latex()) and faults(table.as_latex()) == []
-    assert "$12$ & $12$ & $+1.000$ & $+1.000$ & $+1.000$ & $0.000$ & better" in table.as_latex()
+    assert "$12$ & $12$ & $+1.000$ & $+1.000$ & $+1.000$ & $< 0.001$ & better" in table.as_latex()
+    assert [row["p holm"] for row in csv.DictReader(io.StringIO(table.as_csv()))][-1] == "0.00048828125"
     writing.write([paper_run()], tmp_path / "paper", [Compared(7, EVIL, EVIL, experiment_figures(arms, EVIL))])
     assert r"\input{tables/experiment-7.tex}" in (tmp_path / "paper" / "all.tex").read_text()
     assert (tmp_path / "paper" / "tables" / "experiment-7.csv").read_text() == table.as_csv()
+
+
+def test_a_transfer_matrix_is_a_line_a_cell_and_one_that_is_not_matched_has_no_verdict(tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    one = Transferred(
+        "bench", "swap", "dpo", EVIL, "b", 3, 0.5, 0.9, Figure(0.4, 0.3, 0.5), 40, 10, "better",
+    )  # fmt: skip
+    other = replace(one, written_by="a", run_id=4, differs=("dpo_lr 0.0005, not 0.001",))
+    table = tables.transfer([one, other])
+    text = table.as_latex()
+    assert faults(text) == [] and columns_agree(text)
+    assert "$0.500$ & $0.900$ & $+0.400$ & $+0.300$ & $+0.500$ & $40$ & $10$ & better & " in text
+    rows = list(csv.DictReader(io.StringIO(table.as_csv())))
+    assert [row["verdict"] for row in rows] == ["better", ""] and "dpo_lr" in rows[1]["not matched in"]
+    writing.write([paper_run()], tmp_path / "paper", transferred=[one])
+    assert r"\input{tables/transfer.tex}" in (tmp_path / "paper" / "all.tex").read_text()
 
 
 def test_every_table_of_hostile_names_has_its_columns_and_no_command_of_theirs():
