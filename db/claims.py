@@ -30,14 +30,21 @@ def claim(session: Session, person: Person, n: int, wanted: PairFilter = NO_FILT
     people.require(person, "reviewer")
     now, p = now_ms(), PairRow
     matches = [*where(wanted.with_status("pending")), _in_use()]
-    mine = select(p.id).where(p.claimed_by == person.id, p.claim_until_ms >= now, *matches)
-    held = list(session.execute(mine.order_by(p.claim_until_ms.desc(), p.id).limit(n)).scalars())
+    held = [pair_id for pair_id, _ in held_by(session, person, n, wanted)]
     free = select(p.id).where(p.claim_until_ms < now, *matches).order_by(p.claim_until_ms, p.id).limit(n - len(held))
     # Nobody waits for another's row on Postgres; SQLite has one writer and leaves this out.
     new = list(session.execute(free.with_for_update(skip_locked=True)).scalars()) if len(held) < n else []
     _lease(session, held + new, person.id, now + LEASE_MS)
     versions: dict[int, int] = {i: v for i, v in session.execute(select(p.id, p.version).where(p.id.in_(held + new)))}
     return [(pair_id, versions[pair_id]) for pair_id in held + new]
+
+
+def held_by(session: Session, person: Person, n: int, wanted: PairFilter = NO_FILTER) -> list[tuple[int, int]]:
+    """(pair id, version) of up to `n` pending pairs that are this person's already, in their order. A read."""
+    p = PairRow
+    matches = [*where(wanted.with_status("pending")), _in_use()]
+    mine = select(p.id, p.version).where(p.claimed_by == person.id, p.claim_until_ms >= now_ms(), *matches)
+    return [(i, v) for i, v in session.execute(mine.order_by(p.claim_until_ms.desc(), p.id).limit(n))]
 
 
 def hold(session: Session, person: Person, pair_id: int) -> bool:

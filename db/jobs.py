@@ -30,6 +30,8 @@ State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 ENDED: tuple[State, ...] = ("succeeded", "failed", "cancelled")
 
 MAX_ATTEMPTS = 3
+STALLED_S = 600.0
+"""Our choice: no step of training and no video takes as long on a machine that can do it."""
 _AGAIN = ("killed", "lease_lost", "stalled", "locked")
 """Ends that say nothing against the job itself."""
 
@@ -68,8 +70,13 @@ class Job:
 
     @property
     def stalled(self) -> bool:
-        """Alive by its heartbeat, but without progress for ten minutes."""
-        return self.state == "running" and now_ms() - (self.progress_ms or self.started_ms or 0) > 600_000
+        """Alive by its heartbeat, but without progress for longer than `STALLED_S`."""
+        return self.state == "running" and self.silent_s > STALLED_S
+
+    @property
+    def silent_s(self) -> float:
+        """Since it last told progress; 0 where the clock was turned back since."""
+        return max(0, now_ms() - (self.progress_ms or self.started_ms or 0)) / 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +222,11 @@ def open_jobs(session: Session) -> tuple[Job, ...]:
     return tuple(_value(row) for row in session.scalars(query.order_by(JobRow.state.desc(), *_ORDER)))
 
 
+def stalled(session: Session) -> tuple[Job, ...]:
+    """Running jobs that are alive by their heartbeat and told no progress for `STALLED_S`, the oldest first."""
+    return tuple(job for job in running(session) if job.stalled)
+
+
 # -- what the worker does -------------------------------------------------------------------------------------------
 
 
@@ -247,8 +259,9 @@ def waiting(session: Session, needs: str) -> bool:
 
 
 def running(session: Session) -> tuple[Job, ...]:
-    """All running jobs."""
-    return tuple(_value(row) for row in session.scalars(select(JobRow).where(JobRow.state == "running")))
+    """All running jobs, the oldest first."""
+    query = select(JobRow).where(JobRow.state == "running").order_by(JobRow.id)
+    return tuple(_value(row) for row in session.scalars(query))
 
 
 def lost(session: Session, job_id: int, token: str, error_class: str, error: str, exit_code: int | None = None) -> Job:

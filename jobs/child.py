@@ -106,13 +106,15 @@ class Report:
 
 
 class Heartbeat(threading.Thread):
-    """Renews the lease on its own connection, and ends the process when the lease is lost."""
+    """Renews the lease on its own connection; ends the attempt when its lease or the launcher of its ranks is lost."""
 
     def __init__(self, home: Home, ticket: Ticket, rhythm: Rhythm) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._database = Database.open(home.database, busy_ms=2_000)
         self._home, self._ticket, self._rhythm = home, ticket, rhythm
         self._over = threading.Event()
+        # torchrun starts each rank in a session of its own: killed, it would leave them alive on their devices.
+        self._launcher = os.getppid() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
 
     def beat(self) -> None:
         with self._database.session() as session:
@@ -120,14 +122,19 @@ class Heartbeat(threading.Thread):
 
     def run(self) -> None:
         while not self._over.wait(self._rhythm.beat_s):
+            if self._launcher not in (None, os.getppid()):
+                self._end("torchrun is gone; its ranks end with it.")
             try:
                 self.beat()
             except DatabaseBusy as error:  # a late beat; the worker waits for it as long as this process lives
                 print(error, file=sys.stderr)
             except LeaseLost as error:
-                if not self._over.is_set():
-                    print(error, file=sys.stderr, flush=True)
-                    processes.end_self(self._home.root, self._ticket.job_id, self._ticket.token)
+                self._end(str(error))
+
+    def _end(self, why: str) -> None:
+        if not self._over.is_set():
+            print(why, file=sys.stderr, flush=True)
+            processes.end_self(self._home.root, self._ticket.job_id, self._ticket.token)
 
     def end(self) -> None:
         """The job is about to give its lease back: its loss is no longer a fault."""
@@ -210,13 +217,19 @@ def told(error: Exception) -> tuple[str, str]:
     """The class of an error, which decides about another attempt, and its words for people."""
     if isinstance(error, TempoError):
         return error.error_class, str(error)
-    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+    if _out_of_memory(error):
         return "oom", f"Out of memory: {error}. Use a smaller micro-batch, fewer frames or a smaller model."
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "disk_full", f"The disk is full: {error}. Free some space, then retry; what was saved is kept."
     where = traceback.extract_tb(error.__traceback__)[-1]
     at = f"{os.path.basename(where.filename)}:{where.lineno}"
     return "bug", f"{type(error).__name__}: {error} ({at}). This is a fault of the studio; the log has the details."
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # On a CPU torch raises a plain RuntimeError.
+    told_in_words = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError) or told_in_words
 
 
 def _job(database: Database, ticket: Ticket, home: Home) -> tasks.JobRef:

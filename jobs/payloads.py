@@ -345,6 +345,10 @@ class SleepPayload:
     """Raise at this step, to see how a fault is reported."""
     label: str = ""
     """Two sleeps with another label are two jobs."""
+    ranks: int = 1
+    """Processes that count together, started by torchrun; the first one alone writes."""
+    run_id: int | None = None
+    """Record a value a step as a curve of this run, as training does."""
 
 
 Payload = (

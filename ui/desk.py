@@ -20,8 +20,9 @@ from db.pair_filters import PairFilter
 from db.people import Person
 from db.reviews import Conflict, ReviewItem, Saved
 from db.session import Database
-from tempo_core.errors import DatabaseBusy, TempoError, Unknown
+from tempo_core.errors import DatabaseBusy, NoSpace, TempoError, Unknown
 from ui import desk_around, desk_campaign, desk_data, state
+from ui.text import escaped
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -45,7 +46,8 @@ SCRIPTS = (
 """One module in pieces: read into one string, so that there is no build step."""
 
 KEY = "desk"
-_ACKED, _TAKEN = "desk_acked", "desk_taken"
+_ACKED, _TAKEN, _TROUBLE = "desk_acked", "desk_taken", "desk_trouble"
+_KEPT = "What you decided is kept in this browser and sent again."
 _NOTHING: dict[str, Any] = {"beat": 0, "items": []}
 
 
@@ -75,7 +77,14 @@ def desk(wanted: PairFilter, pinned: Sequence[int] = (), campaign_id: int | None
         asked = _asked(st.session_state.get(key))
         data = desk_data.desk_data(database, state.home(), person, wanted, state.sign, pinned=first, asked=asked)
     else:
-        data = desk_campaign.campaign_data(database, state.home(), person, campaign_id, state.sign)
+        try:
+            data = desk_campaign.campaign_data(database, state.home(), person, campaign_id, state.sign)
+        except (DatabaseBusy, NoSpace) as error:
+            st.error(f"{escaped(str(error))} {_KEPT}", icon=":material/save:")
+            st.button("Try again")
+            return
+    if trouble := st.session_state.get(_TROUBLE) or data.get("trouble"):
+        st.error(f"{escaped(trouble)} {_KEPT}", icon=":material/save:")
     acked = st.session_state.get(_ACKED, {})
     sent = _component(
         key=key,
@@ -87,8 +96,8 @@ def desk(wanted: PairFilter, pinned: Sequence[int] = (), campaign_id: int | None
     # After a restart of the server the session is new and no callback fires, so look here too.
     _page(key="desk_page")
     items = _items(sent.outbox)
-    if any(item["token"] not in acked for item in items):
-        take(database, person, items)
+    # Only when something could be written: on a full disk this would never end.
+    if any(item["token"] not in acked for item in items) and take(database, person, items):
         st.rerun(scope="app")
 
 
@@ -103,26 +112,38 @@ def _take_in_callback(key: str) -> None:
     take(state.database(), state.person(), _items(sent))
 
 
-def take(database: Database, person: Person, items: Sequence[Mapping[str, Any]]) -> None:
-    """Write what has not been written and remember the answers to exactly these items."""
+def take(database: Database, person: Person, items: Sequence[Mapping[str, Any]]) -> bool:
+    """Write what has not been written and remember the answers to exactly these items; whether one is new."""
     known = st.session_state.get(_ACKED, {})
     acked: dict[str, Any] = {}
+    st.session_state[_TROUBLE] = None
     for item in items:
         token = item["token"]
-        answer = known[token] if token in known else _written(database, person, item)
-        if answer is not None:
-            acked[token] = answer
+        try:
+            answer = known[token] if token in known else _written(database, person, item)
+        except (DatabaseBusy, NoSpace) as error:
+            # Without an answer the browser keeps the item and sends it again.
+            st.session_state[_TROUBLE] = str(error)
+            continue
+        acked[token] = answer
     st.session_state[_ACKED] = acked
-    st.session_state[_TAKEN] = sorted({*st.session_state.get(_TAKEN, []), *(item["pair"] for item in items)})
+    # What could not be written stays in sight.
+    done = {item["pair"] for item in items if item["token"] in acked}
+    st.session_state[_TAKEN] = sorted({*st.session_state.get(_TAKEN, []), *done})
+    return not acked.keys() <= known.keys()
 
 
 def _written(database: Database, person: Person, item: Mapping[str, Any]) -> Any:
-    """The answer to one item, or None while the database is busy: the browser keeps the item and sends it again."""
+    """The answer to one item.
+
+    Raises:
+        DatabaseBusy, NoSpace: Nothing is wrong with the item; it can be written later.
+    """
     try:
         with database.session() as session:
             done = _saved(session, person, item)
-    except DatabaseBusy:
-        return None
+    except (DatabaseBusy, NoSpace):
+        raise
     except (TempoError, ValueError) as error:
         return {"conflict": {"why": str(error)}}
     if isinstance(done, Conflict):

@@ -21,7 +21,7 @@ from db.people import Person
 from db.reviews import ReviewLine
 from db.session import Database
 from tempo_core import diff
-from tempo_core.errors import MediaError, Unknown
+from tempo_core.errors import DatabaseBusy, MediaError, NoSpace, Unknown
 from tempo_core.measures import load_measures, measures_path
 from tempo_core.settings import Home
 
@@ -60,8 +60,7 @@ def desk_data(
     asked: int | None = None,
 ) -> dict[str, Any]:
     """Claim the next pairs of a filter and describe them, after the one `asked` for and those that are pinned."""
-    with database.session() as session:
-        held = dict(claims.claim(session, person, QUEUE, wanted))
+    held, trouble = _claimed(database, person, wanted)
     # A long list of pinned pairs goes to the browser as it is worked off.
     ordered = list(dict.fromkeys([*([asked] if asked is not None else []), *pinned, *held]))[:QUEUE]
     with database.reading() as session:
@@ -75,7 +74,18 @@ def desk_data(
         "counts": {"done": counts.done, "total": counts.done + left, "median_dwell_s": counts.median_dwell_s},
         "past": past,
         "want": None if asked is None else {"pair": asked},
+        "trouble": trouble,
     }
+
+
+def _claimed(database: Database, person: Person, wanted: PairFilter) -> tuple[dict[int, int], str | None]:
+    """{pair: version} of the queue; while nothing can be written, what the person holds, and why it is not more."""
+    try:
+        with database.session() as session:
+            return dict(claims.claim(session, person, QUEUE, wanted)), None
+    except (DatabaseBusy, NoSpace) as error:
+        with database.reading() as session:
+            return dict(claims.held_by(session, person, QUEUE, wanted)), str(error)
 
 
 def described(

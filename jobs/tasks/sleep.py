@@ -12,12 +12,13 @@ import subprocess
 import time
 from pathlib import Path
 
+from db import jobs, metrics
 from db.session import Database
 from jobs.child import Report
 from jobs.payloads import SleepPayload
 from jobs.tasks import JobRef
 from tempo_core.errors import Cancelled
-from tempo_core.types import JsonDict, Progress
+from tempo_core.types import JsonDict, Metric, Progress
 
 
 def run(database: Database, job: JobRef, report: Report) -> JsonDict:
@@ -25,14 +26,18 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
     payload = job.payload
     if not isinstance(payload, SleepPayload):
         raise ValueError(f"sleep was given {type(payload).__name__}")
+    if int(os.environ.get("RANK", "0")):
+        return _beside(database, job, payload)
     checkpoint = job.folder / "checkpoint.json"
     first = json.loads(checkpoint.read_text())["step"] if checkpoint.exists() else 0
     print(f"attempt {job.attempt} goes on at step {first}, pid {os.getpid()}", flush=True)
+    _forget_after(database, payload, first)
     # A grandchild in a session of its own, as torchrun starts its ranks: killing the group does not reach it.
     grandchild = subprocess.Popen(["sleep", "300"], start_new_session=True)
     try:
         for step in range(first, payload.steps):
             _step(job, payload, step)
+            _record(database, job, payload, step + 1)
             stopping = report.should_stop()
             if stopping or (step + 1) % payload.checkpoint_every == 0:
                 _save(checkpoint, step + 1)
@@ -51,6 +56,29 @@ def _step(job: JobRef, payload: SleepPayload, step: int) -> None:
     time.sleep(payload.step_s)
     with (job.folder / "executed.txt").open("a") as file:
         file.write(f"{step} {job.attempt} {os.getpid()}\n")
+
+
+def _forget_after(database: Database, payload: SleepPayload, step: int) -> None:
+    """Take back what a killed attempt recorded after the checkpoint, as `train` does."""
+    if payload.run_id is not None:
+        with database.session() as session:
+            metrics.resumed(session, payload.run_id, step)
+
+
+def _record(database: Database, job: JobRef, payload: SleepPayload, step: int) -> None:
+    if payload.run_id is not None:
+        with database.session() as session:
+            metrics.record(session, payload.run_id, [Metric("sleep/step", step, float(step))], job.attempt)
+
+
+def _beside(database: Database, job: JobRef, payload: SleepPayload) -> JsonDict:
+    """A rank that waits for the first one, as ranks do between two steps."""
+    state = "running"
+    while state == "running":
+        time.sleep(payload.step_s)
+        with database.reading() as session:
+            state = jobs.get(session, job.id).state
+    return {}
 
 
 def _save(checkpoint: Path, step: int) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 
+import psutil
 import pytest
 
 from db import jobs
@@ -164,3 +165,15 @@ def test_a_job_of_another_studio_with_the_same_number_is_left_alone(yard, tmp_pa
     processes.end(yard.home.root, job_id, None, None)
     assert processes.started(mine.pid) is None
     assert theirs.poll() is None
+
+
+def test_ranks_whose_torchrun_was_killed_end_with_it_and_the_job_goes_on(yard):
+    """Each rank has a session of its own, so that killing torchrun's process group does not reach them."""
+    yard.worker()
+    job_id = yard.enqueue(steps=10_000, ranks=2)
+    job = yard.at_step(job_id, 9)
+    ranks = yard.until(lambda: [process for process in yard.ranks(job_id) if len(yard.ranks(job_id)) == 2])
+    os.kill(psutil.Process(job.pid).ppid(), signal.SIGKILL)
+
+    assert yard.until(lambda: yard.job(job_id).attempt == 2)
+    assert [process.pid for process in ranks if process.is_running()] == []

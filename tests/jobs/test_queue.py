@@ -7,7 +7,7 @@ import pytest
 from db import jobs
 from db.session import Database
 from db.tables import JobRow, WorkerRow
-from jobs import launch
+from jobs import child, launch
 from jobs.payloads import SleepPayload
 from tempo_core.errors import LeaseLost, Unknown
 
@@ -181,3 +181,30 @@ def test_a_restart_of_the_machine_ends_every_lease(yard):
     assert not launch.worker_alive(yard.database)
     with yard.database.session() as session:
         assert jobs.lead(session, jobs.Process(22, 2, jobs.boot_id()), "1", lease_ms=1000) is not None
+
+
+def test_a_job_that_told_no_progress_for_ten_minutes_is_stalled_until_it_does(yard):
+    job_id = yard.enqueue()
+    job = claim(yard)
+    with yard.database.session() as session:
+        assert jobs.stalled(session) == ()
+        session.get(JobRow, job_id).progress_ms -= 601_000
+    with yard.database.session() as session:
+        assert [found.id for found in jobs.stalled(session)] == [job_id]
+        jobs.progress(session, job_id, job.token, 0.5, "on again")
+        assert jobs.stalled(session) == ()
+
+
+def test_a_clock_that_was_turned_back_makes_no_negative_silence(yard):
+    job_id = yard.enqueue()
+    claim(yard)
+    with yard.database.session() as session:
+        session.get(JobRow, job_id).progress_ms += 3_600_000
+    assert (yard.job(job_id).silent_s, yard.job(job_id).stalled) == (0, False)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")]
+)
+def test_memory_that_runs_out_without_a_gpu_is_out_of_memory_too(error):
+    assert child.told(error)[0] == "oom"

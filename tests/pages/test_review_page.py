@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
@@ -90,6 +93,37 @@ def test_an_item_that_arrives_again_is_answered_and_not_written_again(home):
     assert written(database, item("t1", 1), item("t1", 1), item("t1", 1)) == ["saved"] * 3
     with database.reading() as session:
         assert len(reviews.history(session, 1)) == 1
+
+
+def test_while_nothing_can_be_written_the_desk_says_so_and_shows_what_the_person_holds(home):
+    studio.fill(home, n_videos=1).close()
+    held = [pair["id"] for pair in queue_of(review_page())["queue"]]
+    database = state.database()
+    with database.session() as session:
+        session.connection().exec_driver_sql("PRAGMA busy_timeout = 50")
+    with closing(sqlite3.connect(home.database, isolation_level=None)) as foreign:
+        foreign.execute("BEGIN IMMEDIATE")
+        app = review_page()
+    assert not app.exception
+    assert "another program is writing" in app.error[0].value and "kept in this browser" in app.error[0].value
+    assert [pair["id"] for pair in queue_of(app)["queue"]] == held
+    assert not review_page().error
+
+
+def test_a_decision_that_a_full_disk_refuses_is_not_answered_so_that_the_browser_keeps_it(home):
+    database = studio.fill(home, n_videos=1)
+    with database.session() as session:
+        person = people.local(session)
+        session.execute(text("PRAGMA max_page_count = 1"))
+    long = item("t1", 1, note="x" * 100_000)
+    assert not desk.take(database, person, [long]) and st.session_state[desk._ACKED] == {}
+    assert "Free some space" in st.session_state[desk._TROUBLE]
+    with database.session() as session:
+        session.execute(text("PRAGMA max_page_count = 100000"))
+    assert desk.take(database, person, [long]) and st.session_state[desk._ACKED] == {"t1": "saved"}
+    assert st.session_state[desk._TROUBLE] is None
+    with database.reading() as session:
+        assert [line.token for line in reviews.history(session, 1)] == ["t1"]
 
 
 def test_what_can_not_be_written_is_answered_too_so_that_the_browser_lets_go(home):
