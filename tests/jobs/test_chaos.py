@@ -176,4 +176,4 @@ def test_ranks_whose_torchrun_was_killed_end_with_it_and_the_job_goes_on(yard):
     os.kill(psutil.Process(job.pid).ppid(), signal.SIGKILL)
 
     assert yard.until(lambda: yard.job(job_id).attempt == 2)
-    assert [process.pid for process in ranks if process.is_running()] == []
+    assert [rank.pid for rank in ranks if processes.started(rank.pid)] == []
