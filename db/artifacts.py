@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from db import people
+from db.people import Person
 from db.session import now_ms
 from db.tables import ArtifactRow
 from tempo_core.errors import Unknown
@@ -51,6 +54,12 @@ def record(
     row.dataset_version_id, row.job_id = dataset_version_id, job_id
     session.flush()
     return row.id
+
+
+def offer(session: Session, person: Person, rel_path: str, content: bytes) -> int:
+    """A file that a page makes to be taken away, below the home folder; the caller writes it. Its id."""
+    people.require(person, "admin")
+    return record(session, "export", hashlib.sha256(content).hexdigest(), rel_path, len(content))
 
 
 def get(session: Session, artifact_id: int) -> Artifact:

@@ -245,6 +245,7 @@ def release(
     seen: bool = False,
 ) -> None:
     """Give these (None: all) back; they come again after pairs that nobody saw, or (`seen`) need not come again."""
+    people.require(person, "viewer")
     m = CampaignPairRow
     mine = update(m).where(m.campaign_id == campaign_id, m.claimed_by == person.id)
     if pair_ids is not None:

@@ -59,11 +59,13 @@ def hold(session: Session, person: Person, pair_id: int) -> bool:
 
 def renew(session: Session, person: Person, pair_ids: Collection[int]) -> int:
     """Hold these for another 10 minutes; returns how many were still this person's."""
+    people.require(person, "reviewer")
     return _change(session, person, pair_ids, now_ms() + LEASE_MS, keep=True)
 
 
 def release(session: Session, person: Person, pair_ids: Collection[int] | None = None) -> int:
     """Give these (None: all) back; they come again after pairs that nobody saw."""
+    people.require(person, "viewer")
     return _change(session, person, pair_ids, now_ms(), keep=False)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import func, insert, or_, select
 from sqlalchemy.orm import Session
 
-from db import dialect
+from db import dialect, people
 from db.people import Person
 from db.session import now_ms
 from db.tables import JobRow, RunLeftOutRow, RunNoteRow, RunRow, RunSeenRow, UserRow
@@ -102,6 +102,7 @@ def news(session: Session, person: Person) -> tuple[Ended, ...]:
 
 def saw(session: Session, person: Person, run_id: int) -> None:
     """This person knows how the run ended; nothing happens to one that goes on."""
+    people.require(person, "viewer")
     ended_ms = session.execute(select(RunRow.ended_ms).where(RunRow.id == run_id)).scalar_one_or_none()
     if ended_ms is None:
         return

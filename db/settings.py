@@ -176,6 +176,7 @@ def set_keys(
     Raises:
         BadSettings: An unknown act, a key that cannot be had, or two acts on one key.
     """
+    people.require(person, "viewer")
     own = checked_keys(wanted, defaults)
     values = {name: value for name, value in _preferences(session, person).items() if name != _KEYS}
     if own:

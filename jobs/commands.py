@@ -316,7 +316,7 @@ def show_jobs(args: Namespace) -> int:
 
 def cancel(args: Namespace) -> int:
     studio = open_studio()
-    launch.cancel(studio.database, args.id)
+    launch.cancel(studio.database, studio.person, args.id)
     with studio.database.reading() as session:
         job = jobs.get(session, args.id)
     saves = "; it saves first" if job.state == "running" else ""
@@ -405,7 +405,7 @@ def _followed(studio: Studio, job_id: int, *, log: bool) -> Job:
     try:
         job = follow(studio, job_id, log=log)
     except KeyboardInterrupt:
-        launch.cancel(studio.database, job_id)
+        launch.cancel(studio.database, studio.person, job_id)
         print(f"\nJob {job_id} was asked to stop; it saves first.", file=sys.stderr)
         raise
     if job.state == "succeeded":

@@ -108,12 +108,12 @@ def queue(
     Raises:
         TempoError: The design, the model, the data or the name does not fit; nothing was queued.
     """
+    people.require(person, "admin")
     asked = asked or Asked()
     for benchmark in asked.benchmarks:
         benchmarks.check(benchmark)
     found, checkpoint, code = arms(design), checkpoints.inspect(base), starting.code_version()
     with database.session() as session:
-        people.require(person, "admin")
         if not datasets.get(session, version_id).n_held_out:
             raise TooFew(
                 f"Dataset version {version_id} holds nothing out, so there is nothing to measure on. Freeze one of "

@@ -47,6 +47,7 @@ def resume_run(database: Database, person: Person, run_id: int) -> int:
 
 def resume_run_in(session: Session, person: Person, run_id: int) -> int:
     """The same inside the caller's transaction."""
+    people.require(person, "admin")
     run = runs.get(session, run_id)
     if run.state == "succeeded":
         raise TempoError(f"Run {run_id} is done. Start a new run to train again.")
@@ -61,6 +62,7 @@ def bundle_run(database: Database, person: Person, run_id: int, folder: str | No
     Raises:
         TempoError: It is being trained here, or is done.
     """
+    people.require(person, "admin")
     with database.session() as session:
         run = runs.get(session, run_id)
         if run.state == "succeeded":
@@ -73,8 +75,9 @@ def bundle_run(database: Database, person: Person, run_id: int, folder: str | No
     return job_id
 
 
-def cancel(database: Database, job_id: int) -> None:
+def cancel(database: Database, person: Person, job_id: int) -> None:
     """Stop a job: at once while it waits, with a checkpoint while it runs."""
+    people.require(person, "admin")
     with database.session() as session:
         jobs.cancel(session, job_id)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from db import curricula, datasets, models, runs, sft_sets, timelines, withdrawals
+from db import curricula, datasets, models, people, runs, sft_sets, timelines, withdrawals
 from db.people import Person
 from db.session import Database
 from db.sft_sets import SftDraft
@@ -88,6 +88,7 @@ def start_run(
     Raises:
         TempoError: The model, the data or the settings do not fit; nothing was queued.
     """
+    people.require(person, "admin")
     with database.session() as session:
         checkpoint, sft_set_id = _checked(
             session, person, config, base, version_id, sft_set_id, skip_small=skip_small, smaller_step=smaller_step
@@ -121,6 +122,7 @@ def queue_checked(
     elsewhere: bool = False,
 ) -> int:
     """The row and the job of a run whose data and settings were checked; its id."""
+    people.require(person, "admin")
     run_id = runs.create(
         session,
         person,
@@ -158,6 +160,7 @@ def estimate_run(
     Raises:
         TempoError: What `start_run` would refuse.
     """
+    people.require(person, "admin")
     with database.session() as session:
         checkpoint, sft_set_id = _checked(
             session, person, config, base, version_id, sft_set_id, skip_small=skip_small, smaller_step=smaller_step
@@ -248,6 +251,7 @@ def _refuse_unknown_words(session: Session, version_id: int, checkpoint: Checkpo
 
 def world_sft_set(session: Session, person: Person, version_id: int | None, seed: int = 0) -> int:
     """The drawn world's own SFT set: true captions and questions about every drawn video that is not held out."""
+    people.require(person, "admin")
     held_out = held_out_videos(session, version_id) if version_id is not None else set()
     drafts = _world_examples(session, held_out, seed)
     if not drafts:

@@ -134,7 +134,8 @@ def _live(kinds: tuple[str, ...]) -> None:
         said = (job.progress_text or "starting") if job.state == "running" else ""
         told = escaped(f"{waiting}{WORDS.get(job.kind, job.kind)}" + (f": {said}" if said else ""))
         left.progress(min(1.0, max(0.0, job.progress or 0.0)), told)
-        stopping = job.cancel_requested
-        if right.button("Stopping" if stopping else "Stop", key=f"stop{job.id}", disabled=stopping):
-            launch.cancel(state.database(), job.id)
-            st.rerun()
+        stopping, why = job.cancel_requested, state.why_not("admin")
+        if right.button("Stopping" if stopping else "Stop", key=f"stop{job.id}", disabled=stopping or why is not None):
+            with telling():
+                launch.cancel(state.database(), state.person(), job.id)
+                st.rerun()

@@ -11,6 +11,7 @@ import streamlit as st
 from db import experiment_results
 from db.experiments import Experiment
 from tempo_core.benchmarks.base import TITLES
+from tempo_core.exchange.quoting import csv_cell
 from tempo_core.experiment_results import Answer, Figure, answers, gets_verdict, rows
 from ui import experiment_charts, state, table_files
 from ui.palette import palette
@@ -100,9 +101,5 @@ def as_csv(lines: Sequence[dict[str, object]]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, list(lines[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _plain(value) for name, value in line.items()} for line in lines)
+    writer.writerows({name: csv_cell(value) for name, value in line.items()} for line in lines)
     return out.getvalue()
-
-
-def _plain(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -46,11 +46,11 @@ def _head(look: Look) -> None:
     left.markdown(f"**{STATES[run.state]}**")
     with right.container(horizontal=True, horizontal_alignment="right"):
         if job is not None and look.is_open:
-            if st.button(
-                "Stop", icon=":material/stop:", disabled=job.cancel_requested, help="Saves a checkpoint first"
-            ):
-                launch.cancel(state.database(), job.id)
-                st.rerun()
+            barred = job.cancel_requested or not state.may("admin")
+            if st.button("Stop", icon=":material/stop:", disabled=barred, help="Saves a checkpoint first"):
+                with telling():
+                    launch.cancel(state.database(), state.person(), job.id)
+                    st.rerun()
         elif run.state in ("failed", "cancelled"):
             _resume(run.id)
         elif run.state == "succeeded":

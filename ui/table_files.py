@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping
 
@@ -10,13 +9,16 @@ import streamlit as st
 
 from db import artifacts
 from ui import state
+from ui.acting import telling
 from ui.text import escaped
 
 
 def offer(label: str, key: str, make: Callable[[], Mapping[str, str]]) -> None:
     """A button that writes what `make` gives, text by file name, into `exports/`; then a link to each file."""
-    if st.button(escaped(label), icon=":material/table:", key=key):
-        st.session_state[f"files_of_{key}"] = [_written(name, text) for name, text in make().items()]
+    why = state.why_not("admin")
+    if st.button(escaped(label), icon=":material/table:", key=key, disabled=why is not None, help=escaped(why or "")):
+        with telling():
+            st.session_state[f"files_of_{key}"] = [_written(name, text) for name, text in make().items()]
     with st.container(horizontal=True):
         for number, name in st.session_state.get(f"files_of_{key}", ()):
             st.link_button(f"Download {escaped(name)}", state.sign("exports", number), icon=":material/download:")
@@ -27,7 +29,7 @@ def _written(name: str, text: str) -> tuple[int, str]:
     name, content = re.sub(r"[^\w.-]+", "-", name), text.encode()
     path = state.home().exports / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
     with state.database().session() as session:
-        sha256, rel_path = hashlib.sha256(content).hexdigest(), str(path.relative_to(state.home().root))
-        return artifacts.record(session, "export", sha256, rel_path, len(content)), name
+        number = artifacts.offer(session, state.person(), str(path.relative_to(state.home().root)), content)
+        path.write_bytes(content)
+    return number, name

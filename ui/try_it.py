@@ -119,7 +119,8 @@ def _head(job: Job, job_id: int, trial_id: str) -> None:
     if right.button("Stop", icon=":material/stop:", key="try_stop"):
         trying.stop(_folder(job_id), trial_id)
         if job.state == "queued":
-            launch.cancel(state.database(), job_id)
+            with telling():
+                launch.cancel(state.database(), state.person(), job_id)
 
 
 def _doing(job: Job) -> str:

@@ -1,6 +1,9 @@
-"""Text of people and models inside Markdown and YAML: shown as it is, whatever it holds."""
+"""Text of people and models inside Markdown, YAML and CSV: shown as it is, whatever it holds."""
 
 from __future__ import annotations
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes for a formula at the beginning of a text; the last four are the wide forms of = + - @."""
 
 
 def markdown_text(text: str) -> str:
@@ -12,3 +15,8 @@ def yaml_text(text: str) -> str:
     """A quoted YAML string. In plain ASCII: YAML refuses half characters and folds some line ends."""
     plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in text)
     return f'"{plain}"'
+
+
+def csv_cell(value: object) -> object:
+    """A value of a CSV file. A text that a spreadsheet would run gets the mark `'` before it; numbers stay numbers."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

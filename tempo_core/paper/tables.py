@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tempo_core import experiment_results
+from tempo_core.exchange.quoting import csv_cell
 from tempo_core.paper import latex
 from tempo_core.paper.facts import Compared, Counted, DataFacts, PaperRun, Transferred
 from tempo_core.types import level_key
 
 Cell = str | int | float | None
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet would take for a formula at the beginning of a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class Table:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(self.heads)
-        writer.writerows([_plain(cell) for cell in row] for row in self.rows)
+        writer.writerows([csv_cell(cell) for cell in row] for row in self.rows)
         return out.getvalue()
 
     def as_latex(self) -> str:
@@ -59,11 +58,6 @@ class Table:
         if head in self.p_values and isinstance(cell, float):
             return latex.p_value(cell)
         return _latex(cell, head in self.signed)
-
-
-def _plain(cell: Cell) -> Cell:
-    """Numbers as they are; a text that a spreadsheet would run gets a mark before it."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 def _latex(cell: Cell, signed: bool) -> str:

@@ -105,7 +105,7 @@ def test_a_process_that_froze_with_the_database_locked_is_ended_and_its_job_goes
         job = jobs.claim(session, "gpu:0", lease_ms=60_000)
     frozen = yard.frozen_writer(job)
     with pytest.raises(DatabaseBusy):
-        launch.cancel(Database.open(yard.home.database, busy_ms=100), job_id)
+        launch.cancel(Database.open(yard.home.database, busy_ms=100), yard.person, job_id)
     worker = yard.worker(patience_s=1)
 
     job = yard.ended(job_id)

@@ -141,14 +141,14 @@ def test_finished_work_is_done_anew_only_when_asked(yard):
 def test_cancelling_an_ended_job_changes_nothing(yard):
     job_id = yard.enqueue()
     for _ in range(2):
-        launch.cancel(yard.database, job_id)
+        launch.cancel(yard.database, yard.person, job_id)
         assert yard.job(job_id).state == "cancelled"
     assert claim(yard) is None
 
 
 def test_an_unknown_job_is_named(yard):
     with pytest.raises(Unknown, match="77"):
-        launch.cancel(yard.database, 77)
+        launch.cancel(yard.database, yard.person, 77)
 
 
 def test_of_two_workers_one_leads_until_its_lease_ends(yard):
