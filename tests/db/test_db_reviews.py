@@ -2,12 +2,11 @@
 
 import sqlite3
 from itertools import count
-from multiprocessing import get_context
 
 import pytest
-from review_writer import judge
 from sqlalchemy import text
 
+from benchmarks.trust.f04_reviewers import judged
 from db import bulk, claims, pairs, reviews, withdrawals
 from db.pair_filters import PairFilter
 from db.reviews import Conflict, ReviewItem, Saved
@@ -292,19 +291,13 @@ def test_eight_reviewers_in_four_processes_decide_200_pairs_each_at_once(shelf, 
         numbers = f"WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {8 * n_each})"
         session.execute(text(f"{numbers} INSERT INTO pair (uid, {copied}) SELECT 'copy ' || i, {copied} FROM n, pair"))
     persons = [shelf.person(f"p{number}") for number in range(8)]
-    spawn = get_context("spawn")
-    judged = spawn.Queue()
-    at_work = [
-        spawn.Process(target=judge, args=(database.path, persons[k : k + 2], n_each, judged)) for k in range(0, 8, 2)
-    ]
-    for process in at_work:
-        process.start()
-    told = [judged.get(timeout=120) for _ in persons]
-    for process in at_work:
-        process.join(60)
-    assert [name for name, ids in told if not isinstance(ids, list)] == [], told
-    taken = [pair_id for _, ids in told for pair_id in ids]
-    assert [len(ids) for _, ids in told] == [n_each] * 8 and sorted(taken) == list(range(first, first + 8 * n_each))
+    told = judged(database.path, persons, n_each)
+    assert [(one.name, one.error) for one in told if one.error] == []
+    taken = [pair_id for one in told for pair_id in one.pair_ids]
+    assert [len(one.pair_ids) for one in told] == [n_each] * 8
+    assert sorted(taken) == list(
+        range(first, first + 8 * n_each)
+    )
     assert shelf.look(pairs.counts).status == {"accepted": 8 * n_each}
 
 

@@ -1,0 +1,66 @@
+"""Many reviewers decide at once."""
+
+from __future__ import annotations
+
+import statistics
+from multiprocessing import get_context
+from pathlib import Path
+
+from benchmarks import many_pairs
+from benchmarks.trust import databases, reviewers
+from benchmarks.trust.reviewers import Judged
+from benchmarks.trust.rows import Row, at_most, none_of
+from db import people
+from tempo_core.settings import Home
+
+N_REVIEWERS = 8
+
+
+def measure(scratch: Path, effort: float) -> list[Row]:
+    return decisions(scratch, effort)
+
+
+def decisions(scratch: Path, effort: float) -> list[Row]:
+    """Eight reviewers decide as fast as the database takes it: in four processes, and then in one as a server has."""
+    n_each = max(5, round(200 * effort))
+    home = Home(scratch / "reviewers").make()
+    database = many_pairs.build(home, n_pairs=6 * N_REVIEWERS * n_each)
+    with database.session() as session:
+        persons = [people.add(session, f"trust|{i}", f"reviewer {i}", "reviewer") for i in range(N_REVIEWERS)]
+    database.close()
+    before = databases.tokens(home.database)
+    apart = judged(home.database, persons, n_each)
+    pair_ids = [pair_id for one in apart for pair_id in one.pair_ids]
+    lost = len(pair_ids) - len(databases.tokens(home.database) - before)
+    errors = sum(one.error is not None for one in apart)
+    what = f"{N_REVIEWERS} reviewers in 4 processes, {n_each} decisions each"
+    return [
+        none_of(f"{what}: pairs decided twice", len(pair_ids) - len(set(pair_ids)), len(pair_ids), "decisions"),
+        none_of(f"{what}: decisions without a row", lost, len(pair_ids), "decisions"),
+        none_of(f"{what}: ended by an error", errors, len(apart), "reviewers"),
+        _claims(home.database, persons, max(5, n_each // 2)),
+        none_of("the file afterwards", len(databases.faults(home.database)), 1, "files has a fault"),
+    ]
+
+
+def _claims(path: Path, persons: list[people.Person], n_each: int) -> Row:
+    """In one process, whose gate lets writers in by turns; SQLite's own waiting between processes is unfair."""
+    claim_ms = [1000 * s for one in judged(path, persons, n_each, a_process=len(persons)) for s in one.claim_s]
+    what = f"{len(persons)} reviewers in one process, {n_each} decisions each: a claim of 8 pairs, p95"
+    return at_most(what, statistics.quantiles(claim_ms, n=20)[-1], 25, " ms")
+
+
+def judged(path: Path, persons: list[people.Person], n_each: int, *, a_process: int = 2) -> list[Judged]:
+    """What each reviewer did, so many in a process."""
+    spawn = get_context("spawn")
+    told = spawn.Queue()
+    at_work = [
+        spawn.Process(target=reviewers.judge, args=(path, persons[k : k + a_process], n_each, told))
+        for k in range(0, len(persons), a_process)
+    ]
+    for process in at_work:
+        process.start()
+    found: list[Judged] = [told.get(timeout=300) for _ in persons]
+    for process in at_work:
+        process.join(60)
+    return found
