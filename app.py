@@ -33,6 +33,7 @@ PAGES = {
         ("team", "Team", ":material/group:"),
         ("exchange", "Exchange", ":material/swap_horiz:"),
         ("settings", "Settings", ":material/settings:"),
+        ("doctor", "Health", ":material/monitor_heart:"),
     ],
 }
 

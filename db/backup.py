@@ -6,32 +6,53 @@ API restarts at every foreign write and may never end beside a busy writer.)
 
 from __future__ import annotations
 
+import calendar
 import os
+import re
+import shutil
 import sqlite3
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from tempo_core.errors import DatabaseRefused, NoSpace
 
 KEPT_DAYS = 7
-DAILY = "daily"
+DAILY, BY_HAND, REPLACED = "daily", "by-hand", "before-restore"
+_NAME = re.compile(r"tempo-(\d{8}-\d{6})-(before-\d+|[a-z-]+?)(?:-\d+)?\.db")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A backup as its name tells it; `label` is `daily`, `by-hand`, `before-REVISION` or `before-restore`."""
+
+    path: Path
+    label: str
+    made_ms: int
+    n_bytes: int
+
+
+def listing(folder: Path) -> list[Kept]:
+    """Every backup of the folder, the newest first."""
+    named = ((path, _NAME.fullmatch(path.name)) for path in folder.glob("tempo-*.db"))
+    found = [Kept(path, name[2], _ms(name[1]), path.stat().st_size) for path, name in named if name]
+    return sorted(found, key=lambda kept: (kept.made_ms, kept.path.name), reverse=True)
 
 
 def make(database: Path, folder: Path, label: str = DAILY) -> Path:
     """Write a checked backup and return its path; it appears under its name only when it is whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    target = _free_name(folder / f"tempo-{stamp}-{label}.db")
+    _sweep(folder)
+    target = _named(folder, label)
     part = target.with_suffix(f".part{os.getpid()}")
     try:
         with closing(sqlite3.connect(database, timeout=60)) as connection:
             connection.execute("VACUUM INTO ?", (str(part),))
         check(part, deep=False)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
+        _sync(part)
         part.replace(target)
-        _sync_folder(folder)
+        _sync(folder)
     except sqlite3.OperationalError as error:
         raise NoSpace(
             f"The backup of {database} failed ({error}). Free some space in {folder}, then try again."
@@ -66,24 +87,66 @@ def check(path: Path, *, deep: bool = True) -> None:
         raise DatabaseRefused(f"{path} is damaged: {what}. Restore a backup that is whole.")
 
 
-def restore(backup: Path, database: Path) -> Path | None:
-    """Put a backup in place of the database, which must be closed everywhere. Returns where the old file went."""
+def restore(backup: Path, database: Path, folder: Path) -> Path | None:
+    """Put a backup in place of the database, which must be closed everywhere.
+
+    Whatever moment it is ended at, `database` is the old file or the new one. What was there, with what is only in its
+    write-ahead log, stays in `folder` as a backup "before-restore"; where that is, or None.
+    """
     check(backup)
-    aside = _free_name(database.with_name(f"{database.stem}-replaced.db")) if database.exists() else None
+    aside = _set_aside(database, folder) if database.exists() else None
     fresh = database.with_suffix(".restoring")
-    fresh.write_bytes(backup.read_bytes())
-    with fresh.open("rb") as file:
-        os.fsync(file.fileno())
-    if aside is not None:
-        with closing(sqlite3.connect(database)) as connection:
-            # What is only in the write-ahead log belongs to the file that is set aside.
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        database.replace(aside)
+    shutil.copyfile(backup, fresh)
+    _sync(fresh)
     for leftover in ("-wal", "-shm"):
+        # Before the exchange: pages of the old log would be taken for pages of the new file.
         Path(f"{database}{leftover}").unlink(missing_ok=True)
     fresh.replace(database)
-    _sync_folder(database.parent)
+    _sync(database.parent)
     return aside
+
+
+def _set_aside(database: Path, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = _named(folder, REPLACED)
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.DatabaseError:
+        # Too damaged to be read: kept as it is, for whoever can save something from it.
+        if Path(f"{database}-wal").exists():
+            shutil.copyfile(f"{database}-wal", f"{aside}-wal")
+    shutil.copyfile(database, aside)
+    _sync(aside)
+    _sync(folder)
+    return aside
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed process left half written."""
+    for part in folder.glob("tempo-*.part*"):
+        pid = part.suffix.removeprefix(".part")
+        if not (pid.isdigit() and _runs(int(pid))):
+            part.unlink(missing_ok=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _named(folder: Path, label: str) -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    return _free_name(folder / f"tempo-{stamp}-{label}.db")
+
+
+def _ms(stamp: str) -> int:
+    return calendar.timegm(time.strptime(stamp, "%Y%m%d-%H%M%S")) * 1000
 
 
 def _free_name(path: Path) -> Path:
@@ -94,8 +157,8 @@ def _free_name(path: Path) -> Path:
     return taken
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

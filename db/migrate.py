@@ -66,6 +66,19 @@ def upgrade(home: Home) -> Upgrade:
         return Upgrade(revision, HEAD, kept)
 
 
+def revision_of(path: Path) -> str:
+    """Of which revision a database file is.
+
+    Raises:
+        DatabaseRefused: It is none of ours, or newer than this program.
+    """
+    revision, _ = _state(path)
+    if revision is None:
+        raise DatabaseRefused(f"{path} holds no tables of TEMPO Studio.")
+    _refuse_newer(path, revision)
+    return revision
+
+
 def _state(path: Path) -> tuple[str | None, str | None]:
     """(revision, extras) of a database; (None, None) where there is none yet."""
     if not path.exists() or path.stat().st_size == 0:

@@ -24,6 +24,7 @@ PAGES = {
     "team": "team",
     "exchange": "exchange",
     "settings": "settings",
+    "doctor": "doctor",
 }
 HERE = Path(__file__).parent / "pictures"
 WIDTH, HEIGHT = 1440, 900

@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     add = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     making = (_draw, _scan, _judge, _relink, _copies, _captions, _pair, _accept, _freeze, _sft, _train, _evaluate)
     leaving = (_export, _export_model, _bundle, _bring_back, _paper, _export_clip)
-    for fill in (*making, _experiment, _import, *leaving, _others):
+    for fill in (*making, _experiment, _import, *leaving, _care, _others):
         fill(add)
     return whole
 
@@ -332,6 +332,19 @@ def _export_clip(add: Commands) -> None:
     made.add_argument("--side", choices=("chosen", "rejected", "both"), default="rejected", help=which)
     made.add_argument("--out", required=True, metavar="FILE", help="a new .mp4 or .gif")
     made.add_argument("--no-titles", action="store_true", help="without the numbers")
+
+
+def _care(add: Commands) -> None:
+    what = "write the whole database into one file, beside whoever works"
+    made = _command(add, "backup", "jobs.care.make_backup", what, "backup --to /mnt/disk2/tempo.db", job=False)
+    made.add_argument("--to", metavar="FILE", help="a new file (default: in TEMPO_HOME/backups)")
+    what = "bring a backup back, or list the backups"
+    made = _command(add, "restore", "jobs.care.restore", what, "restore /mnt/disk2/tempo.db --yes", job=False)
+    made.add_argument("file", nargs="?", metavar="FILE", help="without it the backups are listed")
+    made.add_argument("--yes", action="store_true", help="do it; without it only what would be lost is told")
+    what = "read every row and file on disk and compare them with what was written"
+    made = _command(add, "check", "jobs.care.check", what, "check --deep", job=False)
+    made.add_argument("--deep", action="store_true", help="also the sha256 of every adapter, checkpoint and export")
 
 
 def _others(add: Commands) -> None:

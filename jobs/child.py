@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -23,16 +22,15 @@ from sqlalchemy.orm import Session
 
 from db import jobs
 from db.session import Database
-from jobs import payloads, processes, tasks, worker
+from jobs import payloads, processes, space, tasks, worker
 from jobs.rhythm import Rhythm
-from tempo_core.errors import Cancelled, DatabaseBusy, LeaseLost, NoSpace, TempoError
+from tempo_core.errors import Cancelled, DatabaseBusy, LeaseLost, TempoError
 from tempo_core.settings import Home
 from tempo_core.types import Progress
 
 SUCCEEDED, FAILED, CANCELLED, FENCED = 0, 1, 3, 75
 """Exit codes. The truth is the job's row; these are for people who look at processes."""
 
-_FREE_BYTES = 200_000_000
 _REPORT_S = 0.5
 _ASK_S = 1.0
 
@@ -169,7 +167,7 @@ def _attempt(database: Database, ticket: Ticket, home: Home, heartbeat: Heartbea
     signal.signal(signal.SIGINT, report.stop)
     try:
         job = _job(database, ticket, home)
-        _room_left(home)
+        space.require(home.root)
         result = tasks.load(job.kind)(database, job, report)
         heartbeat.end()
         with database.session() as session:
@@ -240,12 +238,3 @@ def _job(database: Database, ticket: Ticket, home: Home) -> tasks.JobRef:
     folder.mkdir(parents=True, exist_ok=True)
     payload = payloads.parse(job.kind, job.payload)
     return tasks.JobRef(job.id, job.kind, payload, ticket.attempt, ticket.token, folder, home, n_oom)
-
-
-def _room_left(home: Home) -> None:
-    free = shutil.disk_usage(home.root).free
-    if free < _FREE_BYTES:
-        raise NoSpace(
-            f"{free / 1e6:.0f} MB are free on the disk of {home.root}; a job starts with at least "
-            f"{_FREE_BYTES / 1e6:.0f} MB. Free some space, then retry."
-        )

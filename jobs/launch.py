@@ -14,7 +14,7 @@ from db import jobs, people, runs
 from db.jobs import Job
 from db.people import Person
 from db.session import Database
-from jobs import payloads, processes
+from jobs import payloads, processes, space
 from jobs.payloads import Payload
 from jobs.worker import ROOT, log_path
 from tempo_core.errors import TempoError
@@ -32,11 +32,23 @@ def enqueue(database: Database, payload: Payload, person: Person, *, again: bool
 
 
 def enqueue_in(session: Session, payload: Payload, person: Person, *, again: bool = True, priority: int = 0) -> int:
-    """The same inside the caller's transaction, for work whose row must name its job."""
+    """The same inside the caller's transaction, for work whose row must name its job.
+
+    Raises:
+        NoSpace: The disk is nearly full; nothing is queued.
+    """
     people.require(person, "admin")
+    space.require(_disk_of(session))
     kind, values, needs = payloads.kind_of(payload), payloads.as_json(payload), payloads.needs_of(payload)
     job = jobs.enqueue(session, kind, values, created_by=person.id, needs=needs, again=again, priority=priority)
     return job.id
+
+
+def _disk_of(session: Session) -> Path:
+    """Where the studio of this database keeps its files."""
+    url = session.connection().engine.url
+    beside = url.get_backend_name() == "sqlite" and url.database
+    return Path(url.database or "").parent if beside else Home.from_environment().root
 
 
 def resume_run(database: Database, person: Person, run_id: int) -> int:

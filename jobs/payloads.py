@@ -334,6 +334,13 @@ class CaptionsPayload:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckPayload:
+    """Read every row and compare; `deep` also hashes every file we wrote."""
+
+    deep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SleepPayload:
     """A job that only counts, with checkpoints and a grandchild: what the chaos tests kill. Not offered to users."""
 
@@ -370,6 +377,7 @@ Payload = (
     | PaperPayload
     | SftPayload
     | CaptionsPayload
+    | CheckPayload
     | SleepPayload
 )
 
@@ -392,6 +400,7 @@ KINDS: dict[str, type[Payload]] = {
     "paper": PaperPayload,
     "sft": SftPayload,
     "captions": CaptionsPayload,
+    "check": CheckPayload,
     "sleep": SleepPayload,
 }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 
 import psutil
@@ -38,6 +39,23 @@ def _ticks(pid: int) -> int:
 def alive(pid: int | None, pid_started: int | None) -> bool:
     """Whether this very process still runs."""
     return pid is not None and pid_started is not None and started(pid) == pid_started
+
+
+def age_s(pid: int) -> float:
+    """How long this process has run; 0 where it is gone."""
+    with contextlib.suppress(psutil.Error, OSError):
+        return max(0.0, time.time() - float(psutil.Process(pid).create_time()))
+    return 0.0
+
+
+def holding(path: Path) -> list[psutil.Process]:
+    """The processes of this user, without this one, that have a file open."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and any(file.path == str(path) for file in process.open_files()):
+                found.append(process)
+    return found
 
 
 def memory_bytes(pid: int) -> tuple[int, int]:

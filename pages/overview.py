@@ -9,7 +9,7 @@ import streamlit as st
 from db import jobs, overview
 from db.overview import Stand
 from jobs import launch
-from ui import library_folders, state
+from ui import health, library_folders, state
 from ui.acting import open_jobs, start_worker, work
 from ui.next_step import Step, next_step
 from ui.teach import what_a_pair_is
@@ -77,6 +77,7 @@ def _next(step: Step) -> None:
 def _problems(now: Stand) -> None:
     """What is in the way, each with the way out."""
     library_folders.banner(library_folders.found())
+    health.on_the_overview()
     with state.database().reading() as session:
         newest = jobs.latest(session, 1)
         waiting = any(job.state == "queued" for job in jobs.open_jobs(session))

@@ -15,7 +15,7 @@ TORCH_ROOMS = ("tempo_core/video_llms/", "tempo_core/training/", "tempo_core/ben
 ALLOWED = {
     "app": {"ui", "db", "jobs.launch", "tempo_core"},
     "pages": {"ui", "db", "jobs.launch", "jobs.payloads", "jobs.starting", "tempo_core"},
-    "ui": {"ui", "db", "jobs.launch", "jobs.payloads", "jobs.experimenting", "tempo_core"},
+    "ui": {"ui", "db", "jobs.launch", "jobs.payloads", "jobs.experimenting", "jobs.health", "tempo_core"},
     "db": {"db", "tempo_core"},
     "jobs": {"jobs", "db", "tempo_core"},
     "tempo_core": {"tempo_core"},

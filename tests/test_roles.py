@@ -90,15 +90,15 @@ PARTS = {
 """Parts of verbs that ask themselves; no page calls them."""
 BY_JOBS = {
     "artifacts.record", "caption_sets.record", "evaluations.record", "experimenting.after_training",
-    "experiments.add_run", "imports.finish", "imports.keep", "jobs.beat", "jobs.claim", "jobs.fail", "jobs.lead",
-    "jobs.lost", "jobs.progress", "jobs.resign", "jobs.started", "jobs.succeed", "metrics.record", "metrics.resumed",
-    "models.register", "pairs.create", "pairs.create_many", "places.relink", "plans.record", "plans.record_many",
-    "prompts.id_of", "responses.record", "responses.record_captions", "responses.record_many", "run_notes.add",
-    "run_notes.leave_out", "runs.forget_checkpoints", "runs.forget_outcome", "runs.record_checkpoint",
-    "runs.score_pairs", "runs.set_stage", "runs.set_stages", "runs.set_state", "runs.settle_sft_steps",
-    "runs.store_plan", "runs.trained_with", "samplings.id_of", "samplings.id_of_settings", "timelines.record",
-    "timelines.record_segmentation", "videos.library", "videos.mark_absent", "videos.missing_without_place",
-    "videos.record", "videos.record_failure",
+    "experiments.add_run", "health.keep_check", "imports.finish", "imports.keep", "jobs.beat", "jobs.claim",
+    "jobs.fail", "jobs.lead", "jobs.lost", "jobs.progress", "jobs.resign", "jobs.started", "jobs.succeed",
+    "metrics.record", "metrics.resumed", "models.register", "pairs.create", "pairs.create_many", "places.relink",
+    "plans.record", "plans.record_many", "prompts.id_of", "responses.record", "responses.record_captions",
+    "responses.record_many", "run_notes.add", "run_notes.leave_out", "runs.forget_checkpoints", "runs.forget_outcome",
+    "runs.record_checkpoint", "runs.score_pairs", "runs.set_stage", "runs.set_stages", "runs.set_state",
+    "runs.settle_sft_steps", "runs.store_plan", "runs.trained_with", "samplings.id_of", "samplings.id_of_settings",
+    "timelines.record", "timelines.record_segmentation", "videos.library", "videos.mark_absent",
+    "videos.missing_without_place", "videos.record", "videos.record_failure",
 }  # fmt: skip
 """Written by the worker and its children, for work that somebody with the role has queued."""
 

@@ -35,6 +35,7 @@ WORDS = {
     "paper": "writing for a paper",
     "sft": "importing conversations",
     "captions": "reading in captions",
+    "check": "checking everything",
 }
 
 

@@ -38,6 +38,7 @@ TASKS: dict[str, str] = {
     "paper": "jobs.tasks.paper",
     "sft": "jobs.tasks.sft",
     "captions": "jobs.tasks.captions",
+    "check": "jobs.tasks.check",
     "sleep": "jobs.tasks.sleep",
 }
 

@@ -20,6 +20,7 @@ HEADINGS = {
     "team": "Team",
     "exchange": "Exchange",
     "settings": "Settings",
+    "doctor": "Health",
 }
 CONTRASTS = """() => {
   const light = (rgb) => rgb.match(/[\\d.]+/g).slice(0, 3).map(Number).map((v) => v / 255)

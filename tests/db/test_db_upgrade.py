@@ -190,7 +190,7 @@ def test_a_backup_beside_a_writer_is_whole_and_comes_back(shelf, me, tmp_path):
     writer.join(60)
     shelf.do(reviews.decide, me, ReviewItem("lost", second, 1, "reject"))
     shelf.database.close()
-    aside = backup.restore(made, shelf.database.path)
+    aside = backup.restore(made, shelf.database.path, tmp_path / "backups")
     assert [line.token for line in shelf.look(reviews.history, first)] == ["kept"]
     assert shelf.look(reviews.history, second) == []
     with closing(sqlite3.connect(aside)) as connection:
@@ -206,7 +206,7 @@ def test_a_damaged_backup_is_not_restored(shelf, tmp_path):
     made.write_bytes(content)
     before = shelf.database.path.read_bytes()
     with pytest.raises(DatabaseRefused, match="damaged"):
-        backup.restore(made, shelf.database.path)
+        backup.restore(made, shelf.database.path, tmp_path / "backups")
     assert shelf.database.path.read_bytes() == before
 
 

@@ -33,6 +33,9 @@ COMMANDS = (
     "export",
     "export-model",
     "export-clip",
+    "backup",
+    "restore",
+    "check",
     "setup",
     "worker",
     "doctor",
@@ -201,12 +204,14 @@ def test_the_log_is_shown_without_colours_and_with_bars_as_they_ended(shell):
 
 def test_the_doctor_finds_this_machine_fit(yard):
     found = {finding.what: finding for finding in doctor.examine(yard.home)}
-    assert {found[name].status for name in ("Python", "disk", "database", "video", "torch", "worker")} == {"ok"}
-    assert found["SQLite"].status in ("ok", "warn")
+    fit = ("Python", "packages", "disk", "database", "video", "torch", "worker", "queue")
+    assert {name: found[name].level for name in fit} == dict.fromkeys(fit, "ok")
+    assert found["SQLite"].level in ("ok", "amber")
 
 
 def test_the_doctor_refuses_a_damaged_database(tmp_path):
     home = Home(tmp_path)
-    assert doctor.database(home).status == "ok"  # none yet
+    assert doctor.database(home).level == "ok"  # none yet
     home.database.write_bytes(b"no database at all" * 100)
-    assert doctor.database(home).status == "refuse"
+    damaged = doctor.database(home)
+    assert damaged.level == "red" and "jobs restore" in damaged.way_out

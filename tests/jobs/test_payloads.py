@@ -33,6 +33,7 @@ MADE = [
     payloads.PaperPayload(run_ids=(1, 2), folder="/out"),
     payloads.SftPayload(file="/talks.jsonl", folder="/films", skip_missing=True),
     payloads.CaptionsPayload(file="/segments.csv", folder="/films", skip_missing=True),
+    payloads.CheckPayload(deep=True),
     payloads.SleepPayload(fail_at=3),
 ]
 

@@ -17,7 +17,7 @@ from ui import server, words
 ROOT = Path(__file__).parent.parent.parent
 PAGES = (
     "overview", "library", "pairs", "review", "sampling", "curriculum", "datasets", "runs", "evaluate", "team",
-    "exchange", "settings",
+    "exchange", "settings", "doctor",
 )  # fmt: skip
 
 

@@ -1,0 +1,121 @@
+"""Backups by hand, bringing one back, and the check of everything: `python -m jobs backup | restore | check`."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from argparse import Namespace
+from pathlib import Path
+
+from db import backup, health, integrity, restoring
+from db.restoring import Outlook
+from jobs import commands, doctor, processes
+from tempo_core.errors import DatabaseRefused, FolderTaken, TempoError
+from tempo_core.settings import Home
+
+DONE, FAILED, BAD_INPUT, NOT_DONE = 0, 1, 2, 3
+
+
+def make_backup(args: Namespace) -> int:
+    """One file that holds the whole database, made beside whoever writes."""
+    home = _here()
+    made = backup.make(home.database, home.backups, backup.BY_HAND)
+    if args.to is not None:
+        made = _moved(made, Path(args.to).expanduser())
+    print(f"{made} ({made.stat().st_size / 1e6:.1f} MB), read back and whole.")
+    return DONE
+
+
+def _moved(made: Path, to: Path) -> Path:
+    """Under the name that was asked for, whole or not at all."""
+    try:
+        if to.exists():
+            raise FolderTaken(f"{to} exists already. Name a file that does not exist.")
+        if not to.parent.is_dir():
+            raise TempoError(f"{to.parent} is no folder. Make it first, or name another.")
+        part = to.with_name(f"{to.name}.part")
+        shutil.copyfile(made, part)
+        backup.check(part, deep=False)
+        part.replace(to)
+    finally:
+        made.unlink()
+    return to
+
+
+def restore(args: Namespace) -> int:
+    """Say what a backup would bring back and what would be lost; with --yes do it."""
+    home = Home.from_environment()
+    if args.file is None:
+        return _list(home)
+    found = restoring.outlook(Path(args.file).expanduser().resolve(), home.database)
+    print("\n".join(_told(found, home)))
+    if not args.yes:
+        print("Nothing was changed. To do it: the same command with --yes.")
+        return NOT_DONE
+    _refuse_open(home)
+    home.make()
+    aside = backup.restore(found.backup, home.database, home.backups)
+    print(f"Restored, read back and whole.{f' What was there is kept as {aside}.' if aside else ''}")
+    return DONE
+
+
+def _list(home: Home) -> int:
+    found = backup.listing(home.backups)
+    if not found:
+        raise TempoError(f"There is no backup in {home.backups}. Name the file of one: restore FILE.")
+    for kept in found:
+        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(kept.made_ms / 1000))
+        print(f"{made}  {kept.n_bytes / 1e6:8.1f} MB  {kept.label:16}  {kept.path}")
+    return DONE
+
+
+def _told(found: Outlook, home: Home) -> list[str]:
+    if not home.database.exists():
+        lines = [f"There is no database at {home.database}; the backup takes its place."]
+    elif found.lost is None:
+        lines = [f"{home.database} cannot be read, so what would be lost cannot be counted."]
+    elif found.lost:
+        newer = ", ".join(f"{n:,} {words}" for words, n in found.lost.items())
+        lines = [f"Lost would be what the backup does not hold: {newer}."]
+    else:
+        lines = ["Nothing would be lost: the backup holds all that is there now."]
+    if found.older:
+        lines.append(f"The backup is of revision {found.revision}; the next start upgrades it.")
+    return lines
+
+
+def _refuse_open(home: Home) -> None:
+    """Nobody may write into a file that is about to be replaced."""
+    if not home.database.exists():
+        return
+    try:
+        restoring.refuse_open(home.database)
+    except DatabaseRefused as error:
+        who = [f"{process.pid} ({' '.join(process.cmdline()[1:4])})" for process in processes.holding(home.database)]
+        named = f" Open in: {', '.join(who)}." if who else ""
+        raise DatabaseRefused(
+            f"{error}{named} Stop the studio (Ctrl-C) and its worker (kill its pid; jobs go on later), then try again."
+        ) from None
+
+
+def check(args: Namespace) -> int:
+    """Read everything and compare; 1 where something is wrong."""
+    home = _here()
+    whole = integrity.file(home.database)
+    if whole.level == "red":
+        print(doctor.told(whole))
+        return FAILED
+    studio = commands.open_studio()
+    found = integrity.check(home, studio.database, deep=args.deep, tell=lambda part: print(f"looking at {part}"))
+    for finding in found:
+        print(doctor.told(finding))
+    with studio.database.session() as session:
+        health.keep_check(session, found)
+    return FAILED if any(finding.level == "red" for finding in found) else DONE
+
+
+def _here() -> Home:
+    home = Home.from_environment()
+    if not home.database.exists():
+        raise TempoError(f"There is no database at {home.database}. Set TEMPO_HOME, or make one: python -m jobs setup.")
+    return home
