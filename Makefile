@@ -1,4 +1,4 @@
-# Verbs, each sets up what it needs: run, test, check, bench, trust.
+# Verbs, each sets up what it needs: run, test, check, bench, trust, soak.
 # A virtual environment in .venv, everything the studio writes in .tempo (or TEMPO_HOME).
 
 .DEFAULT_GOAL := run
@@ -11,7 +11,7 @@ HOME_OF_STUDIO := $(or $(TEMPO_HOME),.tempo)
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: run test check bench trust ready chromium
+.PHONY: run test check bench trust soak ready chromium
 
 run: $(HOME_OF_STUDIO)/ready ## the studio in the browser, with the embedded demo
 	$(BIN)/streamlit run app.py --server.showEmailPrompt=false $(ARGS)
@@ -29,6 +29,9 @@ bench: ready ## how fast, as ratios inside one run
 
 trust: ready chromium ## faults, load and attacks: fills the table of docs/trust.md; ARGS="--only F1,F8"
 	$(BIN)/python benchmarks/trust/table.py $(ARGS)
+
+soak: ready ## kill anything at random for minutes; ARGS="--minutes 30 --seed 7"
+	$(BIN)/python benchmarks/trust/soak.py $(ARGS)
 
 ready: .venv/ready
 

@@ -6,19 +6,15 @@ killed with SIGKILL in the middle of its work, and the file is checked.
 
 from __future__ import annotations
 
-import contextlib
 import random
 import time
-from multiprocessing import get_context
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-from benchmarks.trust import databases, reviewers
+from benchmarks.trust import databases
+from benchmarks.trust.reviewers import Writer
 from benchmarks.trust.rows import Row, none_of
 
 N_PAIRS = 5
-PROCESSES = get_context("forkserver")
-PROCESSES.set_forkserver_preload(["benchmarks.trust.reviewers"])
 
 
 def measure(scratch: Path, effort: float) -> list[Row]:
@@ -31,31 +27,20 @@ def measure(scratch: Path, effort: float) -> list[Row]:
 
 def killed(path: Path, n_rounds: int, synchronous: str = "FULL", seed: int = 0) -> list[Row]:
     """What became of the reviews and of the file over so many killed writers."""
-    acknowledged: set[str] = set()
-    damaged, rng = [], random.Random(seed)
+    rng, damaged = random.Random(seed), 0
+    writer = Writer(path, N_PAIRS, synchronous)
     for number in range(n_rounds):
-        acknowledged |= _round(PROCESSES, path, f"{synchronous}-{number}", synchronous, rng)
-        damaged += databases.faults(path)
+        if number:
+            writer.start()
+        writer.listen(rng.randint(1, 40))
+        time.sleep(rng.random() * 0.02)
+        writer.kill()
+        damaged += bool(databases.faults(path))
     stored = databases.tokens(path)
-    what = f"kill -9 of a writer of reviews, {n_rounds} rounds, synchronous {synchronous}"
-    late = f"{len(stored - acknowledged)} were committed and not yet acknowledged"
+    late = f"{len(stored - writer.acknowledged)} were committed and not yet acknowledged"
+    what = f"kill -9 of a writer of reviews, {n_rounds} rounds, synchronous {synchronous} ({late})"
+    lost, n = len(writer.acknowledged - stored), len(writer.acknowledged)
     return [
-        none_of(f"{what} ({late})", len(acknowledged - stored), len(acknowledged), "acknowledged reviews lost"),
-        none_of(f"the file after each round, synchronous {synchronous}", len(damaged), n_rounds, "rounds left a fault"),
+        none_of(what, lost, n, "acknowledged reviews lost"),
+        none_of(f"the file after each round, synchronous {synchronous}", damaged, n_rounds, "rounds left a fault"),
     ]
-
-
-def _round(processes: ForkServerContext, path: Path, name: str, synchronous: str, rng: random.Random) -> set[str]:
-    """The tokens that a writer acknowledged before it was killed."""
-    heard, said = processes.Pipe(duplex=False)
-    writer = processes.Process(target=reviewers.write, args=(path, N_PAIRS, name, said, synchronous), daemon=True)
-    writer.start()
-    said.close()
-    found = [heard.recv() for _ in range(rng.randint(1, 40))]
-    time.sleep(rng.random() * 0.02)
-    writer.kill()
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            found.append(heard.recv())
-    writer.join(30)
-    return set(found)

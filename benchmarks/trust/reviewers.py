@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -20,6 +22,8 @@ from db.session import Database
 from tempo_core.errors import DatabaseBusy
 
 ACTS = ("accept", "reject", "flag")
+_PROCESSES = get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["benchmarks.trust.reviewers"])
 
 
 def write(path: Path, n_pairs: int, name: str, said: Connection, synchronous: str = "FULL", pause_s: float = 0) -> None:
@@ -42,6 +46,37 @@ def write(path: Path, n_pairs: int, name: str, said: Connection, synchronous: st
                 continue
         said.send(item.token)
         time.sleep(pause_s)
+
+
+class Writer:
+    """A process that decides about pairs, and what it acknowledged so far, over all its starts."""
+
+    def __init__(self, path: Path, n_pairs: int, synchronous: str = "FULL", pause_s: float = 0) -> None:
+        self.path, self.n_pairs, self.synchronous, self.pause_s = path, n_pairs, synchronous, pause_s
+        self.n_starts = 0
+        self.acknowledged: set[str] = set()
+        self.start()
+
+    def start(self) -> None:
+        self.heard, said = _PROCESSES.Pipe(duplex=False)
+        self.n_starts += 1
+        name = f"{self.synchronous}-{self.n_starts}"
+        arguments = (self.path, self.n_pairs, name, said, self.synchronous, self.pause_s)
+        self.process = _PROCESSES.Process(target=write, args=arguments, daemon=True)
+        self.process.start()
+        said.close()
+
+    def listen(self, n: int = 0) -> None:
+        """Take in what it said by now, and wait until that is `n` at least."""
+        with suppress(EOFError, OSError):
+            while n > 0 or self.heard.poll():
+                self.acknowledged.add(self.heard.recv())
+                n -= 1
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join(30)
+        self.listen()
 
 
 @dataclass(frozen=True, slots=True)

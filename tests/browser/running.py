@@ -38,7 +38,7 @@ class Studio:
         # Until there is an overview the review page is the first one and lives at the root.
         return f"{self.url}/review" if (ROOT / "pages" / "overview.py").exists() else self.url
 
-    def start(self) -> None:
+    def start(self, *, wait: bool = True) -> None:
         environment = os.environ | {"TEMPO_HOME": str(self.home.root), "TEMPO_WORKER": "0", "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             [
@@ -55,7 +55,8 @@ class Studio:
             stdout=(self.home.root / "server.log").open("ab"),
             stderr=subprocess.STDOUT,
         )
-        wait_for(lambda: self._answers(), "the server did not answer /health")
+        if wait:
+            wait_for(self.answers, "the server did not answer /health")
 
     def kill(self) -> None:
         assert self.process is not None
@@ -83,7 +84,7 @@ class Studio:
                 self.kill()
         self.database.close()
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.url}/health", timeout=2) as answer:
                 return answer.status == 200

@@ -1,0 +1,54 @@
+"""A studio whose pairs are frozen, and runs on them that are small enough to be killed often."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from db import bulk, datasets, people, runs
+from db.pair_filters import PairFilter
+from db.people import Person
+from db.session import Database
+from jobs import starting
+from tempo_core.recipes import PRESETS, RunConfig
+from tempo_core.settings import EMBEDDED_MODEL, Home
+from tests import studio
+
+CONFIG = replace(
+    PRESETS["embedded"], recipe="dpo", pairs_per_step=2, micro_batch=2, dpo_epochs=1, checkpoint_every=2
+)  # fmt: skip
+
+
+def frozen(database: Database, home: Home, n_videos: int = 2) -> int:
+    """Draw, scan, pair, accept and freeze; the version's id."""
+    studio.fill(home, n_videos).close()
+    with database.session() as session:
+        person = people.local(session)
+        bulk.decide(session, person, PairFilter(), "accepted", token="all")
+        return datasets.freeze(session, person, "small", held_out_share=0.0)
+
+
+def queued(database: Database, person: Person, version: int, seed: int) -> tuple[int, int]:
+    """A run that trains on the version: (run, job)."""
+    run_id = starting.start_run(database, person, _config(seed), EMBEDDED_MODEL, version_id=version, skip_small=True)
+    with database.reading() as session:
+        job_id = runs.get(session, run_id).job_id
+    assert job_id is not None
+    return run_id, job_id
+
+
+def n_steps(database: Database, run_id: int) -> int:
+    """How many steps the plan of a run has; known once it began."""
+    with database.reading() as session:
+        return max(stage.last_step or 0 for stage in runs.outline(session, run_id))
+
+
+def curve(database: Database, person: Person, version: int, seed: int) -> int:
+    """A run that trains nothing and only holds a curve."""
+    config = _config(seed)
+    return starting.start_run(
+        database, person, config, EMBEDDED_MODEL, version_id=version, skip_small=True, elsewhere=True
+    )
+
+
+def _config(seed: int) -> RunConfig:
+    return replace(CONFIG, seed=seed)
