@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, create_engine
+from sqlalchemy.orm import Session
 
 from db import backup, dialect, people
 from db.fingerprint import fingerprint
@@ -120,12 +121,13 @@ def _migrate(database: Database, kept: Path | None) -> None:
                 _run_revisions(connection)
                 finish(connection)
                 _compare(connection)
+                with Session(connection) as session:
+                    # With the tables or not at all: a start that finds them current looks for nobody.
+                    people.local(session)
         except DatabaseRefused as error:
             raise DatabaseRefused(f"{error} Nothing was changed. {_way_out(kept)}") from None
         finally:
             driver.execute("PRAGMA foreign_keys=ON")
-    with database.session() as session:
-        people.local(session)
 
 
 def _run_revisions(connection: Connection) -> None:
