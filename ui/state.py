@@ -85,16 +85,21 @@ def require_login() -> None:
     """Without a login configured there is one person; else stop here until somebody who may enter has signed in."""
     if not login_configured():
         return
-    if find_spec("authlib") is None:
-        _stop("Signing in needs Authlib: pip install 'streamlit[auth]', then start the studio again.")
-    if not st.user.is_logged_in:
+    if not _holds(st.user.is_logged_in):
+        if find_spec("authlib") is None:
+            _stop("Signing in needs Authlib: pip install 'streamlit[auth]', then start the studio again.")
         _stop("Sign in to go on.", "Sign in")
-    if not (st.user.get("email_verified") and str(st.user.get("email", "")).lower() in _may_enter()):
+    if not (_holds(st.user.get("email_verified")) and str(st.user.get("email", "")).lower() in _may_enter()):
         _stop("This account is not on the list of people ([tempo] people in .streamlit/secrets.toml).", "Sign out")
     if person().role == "inactive":
         _stop(
             "Your access was ended by an admin. What you decided is kept. Ask an admin to let you in again.", "Sign out"
         )
+
+
+def _holds(told: object) -> bool:
+    """What a login tells as a bool, a proxy (`server.trustedUserHeaders`) tells as a word, and "false" is one too."""
+    return str(told).lower() == "true"
 
 
 def _stop(said: str, button: str | None = None) -> NoReturn:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from db import pairs, reviews
@@ -22,10 +22,10 @@ HANG_MS = 60_000
 
 
 class Studio:
-    """One server process on a free port, and what is in its database."""
+    """One server process on a free port, and what is in its database. `environment` is added to this process's own."""
 
-    def __init__(self, home: Home) -> None:
-        self.home, self.port = home, free_port()
+    def __init__(self, home: Home, environment: Mapping[str, str] | None = None) -> None:
+        self.home, self.port, self.environment = home, free_port(), dict(environment or {})
         self.database = Database.open(home.database)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -39,7 +39,8 @@ class Studio:
         return f"{self.url}/review" if (ROOT / "pages" / "overview.py").exists() else self.url
 
     def start(self, *, wait: bool = True) -> None:
-        environment = os.environ | {"TEMPO_HOME": str(self.home.root), "TEMPO_WORKER": "0", "OMP_NUM_THREADS": "1"}
+        ours = {"TEMPO_HOME": str(self.home.root), "TEMPO_WORKER": "0", "OMP_NUM_THREADS": "1"}
+        environment = os.environ | ours | self.environment
         self.process = subprocess.Popen(
             [
                 sys.executable,

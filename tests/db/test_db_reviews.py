@@ -295,9 +295,7 @@ def test_eight_reviewers_in_four_processes_decide_200_pairs_each_at_once(shelf, 
     assert [(one.name, one.error) for one in told if one.error] == []
     taken = [pair_id for one in told for pair_id in one.pair_ids]
     assert [len(one.pair_ids) for one in told] == [n_each] * 8
-    assert sorted(taken) == list(
-        range(first, first + 8 * n_each)
-    )
+    assert sorted(taken) == list(range(first, first + 8 * n_each))
     assert shelf.look(pairs.counts).status == {"accepted": 8 * n_each}
 
 

@@ -193,8 +193,9 @@ def test_a_role_given_on_the_page_stays(login, database):
 
 @pytest.mark.parametrize(
     ("email", "verified", "said"),
-    [("eve@example.org", True, "not on the list"), ("ada@example.org", False, "not on the list")],
-)
+    [("eve@example.org", True, "not on the list"), ("ada@example.org", False, "not on the list"),
+     ("ada@example.org", "false", "not on the list")],
+)  # fmt: skip
 def test_who_is_not_on_the_list_gets_one_sentence(login, email, verified, said, monkeypatch):
     login(email, verified)
     assert said in stopped_at(monkeypatch)
@@ -214,7 +215,18 @@ def test_whose_access_ended_gets_one_sentence(login, database, monkeypatch):
 def test_a_missing_part_of_the_login_is_named(login, monkeypatch):
     login("root@example.org")
     monkeypatch.setattr(state, "find_spec", lambda name: None)
+    monkeypatch.setattr(SignedIn, "is_logged_in", False)
     assert "pip install 'streamlit[auth]'" in stopped_at(monkeypatch)
+
+
+def test_whom_a_proxy_signed_in_needs_nothing_more_and_its_words_count_as_what_they_say(login, monkeypatch):
+    """`server.trustedUserHeaders` brings text: "true", and also "false"."""
+    monkeypatch.setattr(state, "find_spec", lambda name: None)
+    login("root@example.org", verified="true")
+    monkeypatch.setattr(SignedIn, "is_logged_in", "true")
+    state.require_login()
+    monkeypatch.setattr(SignedIn, "is_logged_in", "false")
+    assert "Authlib" in stopped_at(monkeypatch)
 
 
 def stopped_at(monkeypatch) -> str:
