@@ -32,7 +32,7 @@ ENDED: tuple[State, ...] = ("succeeded", "failed", "cancelled")
 MAX_ATTEMPTS = 3
 STALLED_S = 600.0
 """Our choice: no step of training and no video takes as long on a machine that can do it."""
-_AGAIN = ("killed", "lease_lost", "stalled", "locked")
+_AGAIN = ("killed", "lease_lost", "stalled", "locked", "launcher_away")
 """Ends that say nothing against the job itself."""
 
 
@@ -62,6 +62,8 @@ class Job:
     pid: int | None
     pid_started: int | None
     boot_id: str | None
+    launcher: str
+    handle: str | None
     lease_until_ms: int
 
     @property
@@ -230,7 +232,9 @@ def stalled(session: Session) -> tuple[Job, ...]:
 # -- what the worker does -------------------------------------------------------------------------------------------
 
 
-def claim(session: Session, resource: str, *, lease_ms: int, host: str | None = None) -> Job | None:
+def claim(
+    session: Session, resource: str, *, lease_ms: int, host: str | None = None, launcher: str = "local"
+) -> Job | None:
     """Take the next queued job for a slot such as `gpu:0`; None when it is taken or nothing waits.
 
     The partial UNIQUE index on running jobs' slots is the guard; the look before it only saves an error.
@@ -244,7 +248,10 @@ def claim(session: Session, resource: str, *, lease_ms: int, host: str | None = 
         return None
     row.state, row.resource, row.attempt, row.token = "running", resource, row.attempt + 1, uuid.uuid4().hex
     row.lease_until_ms, row.boot_id, row.host = boot_ms() + lease_ms, boot_id(), host or platform.node()
-    row.pid, row.pid_started, row.handle = None, None, f"tempo-{row.id}-{row.attempt}"
+    # Known before the process is: whoever looks after the job finds it, also when the worker dies in between. The mark
+    # is there because another studio in the same cluster has a job 1 as well.
+    row.launcher, row.handle = launcher, f"tempo-{row.id}-{row.attempt}-{row.token[:8]}"
+    row.pid, row.pid_started = None, None
     row.started_ms, row.progress_ms = row.started_ms or now_ms(), now_ms()
     session.flush()
     session.execute(insert(JobAttemptRow).values(job_id=row.id, attempt=row.attempt, started_ms=now_ms()))
@@ -262,6 +269,11 @@ def running(session: Session) -> tuple[Job, ...]:
     """All running jobs, the oldest first."""
     query = select(JobRow).where(JobRow.state == "running").order_by(JobRow.id)
     return tuple(_value(row) for row in session.scalars(query))
+
+
+def late(session: Session, job: Job) -> bool:
+    """Whether a running job's lease is over; that of a clock which started anew since is over, too."""
+    return job.boot_id != boot_id() or job.lease_until_ms < boot_ms()
 
 
 def lost(session: Session, job_id: int, token: str, error_class: str, error: str, exit_code: int | None = None) -> Job:
@@ -325,7 +337,9 @@ def check(session: Session, job_id: int, token: str) -> None:
 
 def started(session: Session, job_id: int, token: str, pid: int, pid_started: int | None, log_path: str) -> None:
     """Write down which process the attempt is, so that any worker can look after it, and where it prints."""
-    _change(session, job_id, token, pid=pid, pid_started=pid_started)
+    # A pid means something on its own machine only, which need not be the one of the worker that claimed the job.
+    where = {"boot_id": boot_id(), "host": platform.node()}
+    _change(session, job_id, token, pid=pid, pid_started=pid_started, **where)
     session.execute(update(JobAttemptRow).where(_attempt(_row(session, job_id))).values(log_path=log_path))
 
 
@@ -447,5 +461,7 @@ def _value(row: JobRow) -> Job:
         pid=row.pid,
         pid_started=row.pid_started,
         boot_id=row.boot_id,
+        launcher=row.launcher,
+        handle=row.handle,
         lease_until_ms=row.lease_until_ms,
     )

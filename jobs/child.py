@@ -22,7 +22,8 @@ from sqlalchemy.orm import Session
 
 from db import jobs
 from db.session import Database
-from jobs import payloads, processes, space, tasks, worker
+from jobs import payloads, processes, space, tasks
+from jobs.launchers.base import log_path
 from jobs.rhythm import Rhythm
 from tempo_core.errors import Cancelled, DatabaseBusy, LeaseLost, TempoError
 from tempo_core.settings import Home
@@ -151,8 +152,10 @@ def run(args: Namespace) -> int:
         return _follower(database, ticket, home)
     try:
         with database.session() as session:
-            me, log = os.getpid(), worker.log_path(home, ticket.job_id, ticket.attempt).relative_to(home.root)
+            me, log = os.getpid(), log_path(home, ticket.job_id, ticket.attempt).relative_to(home.root)
             jobs.started(session, ticket.job_id, ticket.token, me, processes.started(me), str(log))
+        # Not before the fence was passed: an attempt that starts too late must not end the one that has the job now.
+        processes.end_earlier(home.root, ticket.job_id, ticket.token)
         heartbeat.beat()
         heartbeat.start()
         return _attempt(database, ticket, home, heartbeat)

@@ -19,7 +19,8 @@ import av
 from db import dialect, migrate
 from db.health import Finding
 from db.session import Database
-from jobs import health
+from jobs import health, launchers
+from jobs.launchers.base import LauncherAway
 from tempo_core.errors import TempoError
 from tempo_core.settings import EMBEDDED_MODEL, Home
 from tempo_core.video_llms import checkpoints
@@ -58,7 +59,7 @@ def examine(home: Home) -> list[Finding]:
         if opened is not None:
             opened.close()
     checks: list[Callable[[], Finding]] = [_codecs, _embedded, _torch, _chromium]
-    return found + [one() for one in checks]
+    return [*found, *(one() for one in checks), _launcher(home)]
 
 
 def database(home: Home) -> Finding:
@@ -112,3 +113,14 @@ def _chromium() -> Finding:
     if found is None:
         return Finding("Chromium", "amber", "not found; only the browser tests need it")
     return Finding("Chromium", "ok", found)
+
+
+def _launcher(home: Home) -> Finding:
+    """Where jobs run, and whether one could start now. Asked here only: a page would wait for a cluster's answer."""
+    try:
+        name = launchers.chosen()
+        has = launchers.named(name, home).capacity()
+    except TempoError as error:
+        # A cluster that is away is waited for; settings that are refused keep the worker from starting.
+        return Finding("launcher", "amber" if isinstance(error, LauncherAway) else "red", str(error))
+    return Finding("launcher", "ok", f"{name}: {has['cpu']} CPUs, {has['gpu']} GPUs.")

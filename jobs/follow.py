@@ -14,7 +14,7 @@ from db.jobs import Job
 from db.people import Person
 from db.session import Database
 from jobs import launch
-from jobs.worker import log_path
+from jobs.launchers.base import log_path
 from tempo_core.settings import Home
 
 _ASK_S = 0.2

@@ -14,9 +14,9 @@ from db import jobs, people, runs
 from db.jobs import Job
 from db.people import Person
 from db.session import Database
-from jobs import payloads, processes, space
+from jobs import launchers, payloads, processes, space
+from jobs.launchers.base import ROOT, log_path
 from jobs.payloads import Payload
-from jobs.worker import ROOT, log_path
 from tempo_core.errors import TempoError
 from tempo_core.settings import Home
 
@@ -109,9 +109,14 @@ def worker_alive(database: Database) -> bool:
 
 
 def ensure_worker(database: Database, home: Home) -> None:
-    """Start a worker that outlives this process, unless one is there. Of two that start at once, one leads."""
+    """Start a worker that outlives this process, unless one is there. Of two that start at once, one leads.
+
+    Raises:
+        TempoError: TEMPO_LAUNCHER names no launcher.
+    """
     if worker_alive(database):
         return
+    launchers.chosen()
     home.make()
     with (home.runs / "worker.log").open("ab") as log:
         subprocess.Popen(

@@ -94,6 +94,15 @@ def end(home: Path, job_id: int, pid: int | None, pid_started: int | None) -> No
     psutil.wait_procs(processes, timeout=5)
 
 
+def end_earlier(home: Path, job_id: int, token: str) -> None:
+    """Kill what is left on this machine of the job's earlier attempts; a cluster may not have swept as `end` does."""
+    now = {process.pid for process in of_job(home, job_id, token)}
+    for process in of_job(home, job_id):
+        if process.pid not in now:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
 def end_self(home: Path, job_id: int, token: str) -> None:
     """Kill this attempt's processes, this one last. Does not return."""
     for process in of_job(home, job_id, token):

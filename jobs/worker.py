@@ -9,37 +9,37 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
 import sys
 import time
 from argparse import Namespace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar, cast
 
 from db import backup, jobs, migrate
 from db.jobs import Job
 from db.session import Database
-from jobs import processes
+from jobs import launchers, processes
+from jobs.launchers.base import Launcher, LauncherAway, LauncherRefused, Resources, State
 from jobs.rhythm import Rhythm
-from tempo_core.errors import DatabaseBusy, NoSpace
+from tempo_core.errors import DatabaseBusy, LeaseLost, NoSpace
 from tempo_core.settings import Home
 
-ROOT = Path(__file__).parent.parent
+T = TypeVar("T")
 VERSION = "1"
-_END_S = 10.0
-"""Between the polite signal and the other one."""
 _BUSY_MS = 2_000
 """The next round tries again anyway."""
 
 
-def slots() -> tuple[str, ...]:
-    """Where jobs run, at most one in each. TEMPO_SLOTS names others, such as `gpu:0,gpu:1,cpu:0`."""
-    return tuple(os.environ.get("TEMPO_SLOTS", "gpu:0,cpu:0").split(","))
+def slots(launcher: str, n_gpus: int) -> tuple[str, ...]:
+    """Where jobs run, at most one in each. TEMPO_SLOTS names others, such as `gpu:0,gpu:1,cpu:0`.
 
-
-def log_path(home: Home, job_id: int, attempt: int) -> Path:
-    """What an attempt prints."""
-    return home.runs / "jobs" / str(job_id) / f"attempt-{attempt}.log"
+    By default a machine computes one thing at a time beside one light job, and a cluster as many as it has GPUs.
+    """
+    if named := os.environ.get("TEMPO_SLOTS"):
+        return tuple(named.split(","))
+    n_models = 1 if launcher == "local" else max(1, n_gpus)
+    return (*(f"gpu:{number}" for number in range(n_models)), "cpu:0")
 
 
 class Worker:
@@ -51,7 +51,11 @@ class Worker:
         self.id: int | None = None
         self._lead_until_s = 0.0
         self._next_backup_s = 0.0
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._launchers: dict[str, Launcher] = {}
+        self._mine: dict[int, str] = {}
+        """Handles of this machine's processes by job, until they are seen to have ended."""
+        self._answers: dict[str, tuple[float, Any]] = {}
+        """What clusters said, and when."""
         self._asked_s: dict[str, float] = {}
         self._over = False
 
@@ -62,7 +66,7 @@ class Worker:
         if not self._lead():
             print("Another worker leads already; nothing to do.", flush=True)
             return 0
-        print(f"Worker {self.id} leads, pid {self.me.pid}, slots {', '.join(slots())}.", flush=True)
+        print(f"Worker {self.id} leads, pid {self.me.pid}, jobs run by {launchers.chosen()}.", flush=True)
         while not self._over and self.home.database.exists():
             try:
                 if not self._lead():
@@ -86,50 +90,81 @@ class Worker:
         """One round: look after what runs, then start what can start."""
         with self.database.reading() as session:
             running = jobs.running(session)
+            late = {job.id for job in running if jobs.late(session, job)}
             waiting = {needs for needs in ("gpu", "cpu") if jobs.waiting(session, needs)}
         for job in running:
-            self._look_after(job)
-        taken = {job.resource for job in running}
-        for slot in slots():
-            if slot not in taken and slot.partition(":")[0] in waiting:
-                self._start_next(slot)
-        ended = set(self._children) - {job.id for job in running}
-        for job_id in ended & {job_id for job_id, child in self._children.items() if child.poll() is not None}:
-            del self._children[job_id]
+            self._look_after(job, job.id in late)
+        if waiting:
+            self._fill({job.resource for job in running}, waiting)
+        for job_id in set(self._mine) - {job.id for job in running}:
+            if self._launcher("local").alive(self._mine[job_id]) == "gone":
+                del self._mine[job_id]
 
     # -- a running job ------------------------------------------------------------------------------------------
 
-    def _look_after(self, job: Job) -> None:
-        child = self._children.get(job.id)
-        exit_code = child.poll() if child else None
-        late = job.boot_id != self.me.boot_id or job.lease_until_ms < jobs.boot_ms()
-        if job.boot_id == self.me.boot_id and processes.alive(job.pid, job.pid_started):
-            if not late:
-                self._asked_s.pop(f"{job.token} late", None)
-            elif self._waited(job, "late") > self.rhythm.patience_s:
-                self._take_back(job, "lease_lost", "The process lives but sent no heartbeat; it was ended.", exit_code)
-            if job.cancel_requested:
-                self._insist(job)
-        elif job.pid is not None or exit_code is not None or late:
-            self._take_back(job, "killed", _killed(exit_code), exit_code)
+    def _look_after(self, job: Job, late: bool) -> None:
+        state = self._state(job)
+        if state == "gone" or (late and state is None):
+            self._take_back(job, "killed", None)
+        elif late and self._waited(job, "late") > self.rhythm.patience_s:
+            self._take_back(job, "lease_lost", "The process lives but sent no heartbeat; it was ended.")
+        elif state == "pending":
+            self._keep_waiting(job)
+        elif job.cancel_requested:
+            self._insist(job)
+        if not late:
+            self._asked_s.pop(f"{job.token} late", None)
+
+    def _state(self, job: Job) -> State | None:
+        """Where the job's process is; None when that cannot be known, and its lease alone tells."""
+        state = self._ask(job.launcher, job.handle or "", lambda launcher: launcher.alive(job.handle or ""))
+        # Once the process has told its pid, an answer from before that is of no more use.
+        return "running" if state == "pending" and job.pid is not None else state
+
+    def _ask(self, name: str, about: str, question: Callable[[Launcher], T]) -> T | None:
+        """A launcher's answer, or None when it cannot be asked. A cluster is asked twice a lease, no more often."""
+        asked_s, answer = self._answers.get(about, (-1e9, None))
+        if time.monotonic() - asked_s > self.rhythm.lease_s / 2:
+            try:
+                launcher = self._launcher(name)
+                answer = question(launcher)
+            except (LauncherAway, LauncherRefused) as error:
+                print(error, flush=True)
+                launcher, answer = None, None
+            if launcher is None or launcher.remote:
+                self._answers[about] = time.monotonic(), answer
+        return cast(T | None, answer)
+
+    def _keep_waiting(self, job: Job) -> None:
+        """A launcher has it and no room for it yet: nobody else can renew its lease."""
+        if job.cancel_requested:
+            self._take_back(job, "cancelled", f"Cancelled while it waited for room in {job.launcher}.")
+        elif self._waited(job, "room") > self.rhythm.beat_s:
+            self._asked_s.pop(f"{job.token} room")
+            with suppress(LeaseLost), self.database.session() as session:
+                jobs.beat(session, job.id, job.token or "", lease_ms=round(self.rhythm.start_s * 1000))
+                jobs.progress(session, job.id, job.token or "", 0.0, f"Waits for room in {job.launcher}.")
 
     def _insist(self, job: Job) -> None:
         """A task that was asked to stop saves first; one that does not listen is ended."""
-        waited_s = self._waited(job, "cancel")
-        if waited_s > self.rhythm.patience_s + _END_S:
-            self._take_back(job, "killed", "Did not stop when asked to; it was ended.", None)
-        elif waited_s > self.rhythm.patience_s and job.pid is not None:
-            os.kill(job.pid, signal.SIGTERM)
+        if self._waited(job, "cancel") > self.rhythm.patience_s:
+            self._take_back(job, "killed", "Did not stop when asked to; it was ended.", grace_s=self._grace_s)
 
-    def _take_back(self, job: Job, error_class: str, error: str, exit_code: int | None) -> None:
-        """End all of the job's processes before its slot is free."""
-        processes.end(self.home.root, job.id, job.pid, job.pid_started)
-        child = self._children.pop(job.id, None)
-        if child is not None:
-            exit_code = child.wait()
+    def _take_back(self, job: Job, error_class: str, error: str | None, grace_s: float = 0.0) -> None:
+        """End all of the job's processes before its slot is free. Without `error` it is said how they ended."""
+        exit_code = None
+        try:
+            launcher = self._launcher(job.launcher)
+            launcher.stop(job.handle or "", grace_s)
+            exit_code = launcher.exit_code(job.handle or "")
+        except (LauncherAway, LauncherRefused) as away:
+            # What lives on there cannot write: the token goes to the next attempt.
+            print(away, flush=True)
+        error = error or _killed(exit_code)
         with self.database.session() as session:
             after = jobs.lost(session, job.id, job.token or "", error_class, error, exit_code)
         self._asked_s = {key: at for key, at in self._asked_s.items() if not key.startswith(f"{job.token} ")}
+        self._answers.pop(job.handle or "", None)
         if after.error == error:
             print(f"Job {job.id}, attempt {job.attempt}: {error} It is {after.state} now.", flush=True)
 
@@ -139,35 +174,40 @@ class Worker:
 
     # -- a waiting job ------------------------------------------------------------------------------------------
 
-    def _start_next(self, slot: str) -> None:
-        with self.database.session() as session:
-            job = jobs.claim(session, slot, lease_ms=round(self.rhythm.start_s * 1000))
-        if job is None:
+    def _fill(self, taken: set[str | None], waiting: set[str]) -> None:
+        name = launchers.chosen()
+        has = self._ask(name, name, lambda launcher: launcher.capacity())
+        if has is None:
+            # A launcher that cannot be asked costs no job an attempt.
             return
-        try:
-            child = self._children[job.id] = self._start(job, slot)
-        except OSError as error:
-            self._take_back(job, "disk_full" if error.errno == errno.ENOSPC else "bug", f"Cannot start: {error}.", None)
-            return
-        print(f"Job {job.id} ({job.kind}), attempt {job.attempt}, runs in {slot}, pid {child.pid}.", flush=True)
+        for slot in slots(name, has["gpu"]):
+            if slot not in taken and slot.partition(":")[0] in waiting:
+                self._start_next(self._launcher(name), slot)
 
-    def _start(self, job: Job, slot: str) -> subprocess.Popen[bytes]:
-        path = log_path(self.home, job.id, job.attempt)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as log:
-            return subprocess.Popen(
-                _command(job),
-                cwd=ROOT,
-                env=os.environ
-                | {processes.TICKET: f"{job.id}.{job.attempt}.{job.token}", processes.HOME: str(self.home.root)}
-                # Notices of the libraries to each other would fill the log that people read.
-                | {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore::FutureWarning"}
-                | _devices(slot, _ranks(job)),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+    def _start_next(self, launcher: Launcher, slot: str) -> None:
+        with self.database.session() as session:
+            job = jobs.claim(session, slot, lease_ms=round(self.rhythm.start_s * 1000), launcher=launcher.name)
+        if job is None or job.handle is None:
+            return
+        resources = Resources(slot, int(job.payload.get("ranks", 1)))
+        environment = {
+            processes.TICKET: f"{job.id}.{job.attempt}.{job.token}",
+            processes.HOME: str(self.home.root),
+            "PYTHONUNBUFFERED": "1",
+            # Notices of the libraries to each other would fill the log that people read.
+            "PYTHONWARNINGS": "ignore::FutureWarning",
+        }
+        try:
+            launcher.start(job.handle, _command(job.id, resources.ranks), resources, environment)
+        except OSError as error:
+            self._take_back(job, "disk_full" if error.errno == errno.ENOSPC else "bug", f"Cannot start: {error}.")
+            return
+        except (LauncherAway, LauncherRefused) as error:
+            self._take_back(job, error.error_class, str(error))
+            return
+        if not launcher.remote:
+            self._mine[job.id] = job.handle
+        print(f"Job {job.id} ({job.kind}), attempt {job.attempt}, runs in {slot}, {job.handle}.", flush=True)
 
     # -- leading ------------------------------------------------------------------------------------------------
 
@@ -195,6 +235,16 @@ class Worker:
             return True
         return self.id is not None
 
+    @property
+    def _grace_s(self) -> float:
+        """Between the polite signal and the other one; the worker renews its own lease in time."""
+        return self.rhythm.lease_s / 3
+
+    def _launcher(self, name: str) -> Launcher:
+        if name not in self._launchers:
+            self._launchers[name] = launchers.named(name, self.home)
+        return self._launchers[name]
+
     def _resign(self) -> None:
         if self.id is not None and self.home.database.exists():
             with self.database.session() as session:
@@ -208,37 +258,19 @@ class Worker:
 def work(_: Namespace) -> int:
     """Lead until told to stop; the exit code."""
     home = Home.from_environment()
+    # Of a launcher that is not safe to use the worker should not learn later.
+    launchers.named(launchers.chosen(), home)
     migrate.upgrade(home)
     return Worker(home, Database.open(home.database, busy_ms=_BUSY_MS), Rhythm.from_environment()).run()
 
 
-def _ranks(job: Job) -> int:
-    return int(job.payload.get("ranks", 1))
-
-
-def _command(job: Job) -> list[str]:
+def _command(job_id: int, ranks: int) -> list[str]:
     """What runs the attempt; several ranks are started, and ended together, by torchrun."""
-    attempt = ["-m", "jobs", "run", str(job.id)]
-    if _ranks(job) == 1:
+    attempt = ["-m", "jobs", "run", str(job_id)]
+    if ranks == 1:
         return [sys.executable, *attempt]
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={_ranks(job)}"]
-    return [sys.executable, *launcher, *attempt]
-
-
-def _devices(slot: str, n_ranks: int = 1) -> dict[str, str]:
-    """Which devices a job sees: none in a CPU slot, its own where each GPU is a slot, else what the user lets it see.
-
-    One process sees one GPU: with several, the trainers refuse to start.
-    """
-    kind, _, number = slot.partition(":")
-    if kind == "cpu":
-        return {"CUDA_VISIBLE_DEVICES": ""}
-    if sum(name.startswith("gpu") for name in slots()) > 1:
-        return {"CUDA_VISIBLE_DEVICES": number}
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if n_ranks > 1 or seen == "":
-        return {}
-    return {"CUDA_VISIBLE_DEVICES": seen.split(",")[0] if seen else number}
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    return [sys.executable, *torchrun, *attempt]
 
 
 def _killed(exit_code: int | None) -> str:
