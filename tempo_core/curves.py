@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import sqrt
+from statistics import median
 
 WINDOW = 20
 """Steps that are looked at: the last ones, enough to tell a direction from noise."""
@@ -50,6 +52,10 @@ def seconds_a_step(beats: Sequence[Beat], from_step: int = 1, window: int = WIND
     kept = sorted((b for b in beats if b.attempt == newest and b.step >= from_step), key=lambda b: b.step)[-window:]
     if len(kept) < 3:
         return None
+    spans_s = [(b.at_ms - a.at_ms) / 1000 / (b.step - a.step) for a, b in pairwise(kept)]
+    if min(spans_s) < 0:
+        # The clock was turned back between two steps; their mean would be a pace below 0.
+        return max(0.0, median(spans_s))
     return (kept[-1].at_ms - kept[0].at_ms) / 1000 / (kept[-1].step - kept[0].step)
 
 

@@ -164,6 +164,26 @@ os.kill(os.getpid(), signal.SIGSTOP)
             worker = jobs.leader(session)
         return worker and worker.process.pid
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Another program holds the database for writing: a process of its own, ended at the end of the block."""
+        script = f"""
+import sqlite3
+connection = sqlite3.connect({str(self.home.database)!r}, isolation_level=None, timeout=60)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+input()
+"""
+        process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.started.append(process)
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()
+
     def ranks(self, job_id: int) -> list[psutil.Process]:
         """The processes that torchrun started."""
         found = processes.of_job(self.home.root, job_id)

@@ -46,6 +46,11 @@ def test_the_pace_is_that_of_the_newest_attempt_and_unknown_before_three_steps()
     assert seconds_a_step([]) is None
 
 
+def test_a_clock_that_was_turned_back_makes_no_pace_below_zero():
+    beats = [Beat(step, 1000 * step - (3_600_000 if step > 4 else 0)) for step in range(1, 9)]
+    assert seconds_a_step(beats) == 1.0
+
+
 def test_only_the_last_values_count_for_a_mean():
     assert last_mean([(1, 9.0), (2, None), (3, 1.0), (4, 2.0)], window=2) == 1.5
     assert last_mean([(1, None)]) is None

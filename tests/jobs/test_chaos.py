@@ -1,5 +1,6 @@
 """Kill anything at any time: the work is done once, by one process, and nothing is left behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 import psutil
 import pytest
 
+from benchmarks.trust.clock import Clock
 from db import jobs
 from db.session import Database
 from jobs import launch, processes
@@ -177,3 +179,59 @@ def test_ranks_whose_torchrun_was_killed_end_with_it_and_the_job_goes_on(yard):
 
     assert yard.until(lambda: yard.job(job_id).attempt == 2)
     assert [rank.pid for rank in ranks if processes.started(rank.pid)] == []
+
+
+def test_a_job_goes_on_while_another_program_locks_the_database_longer_than_its_lease(yard):
+    """It can neither renew its lease nor tell its progress, and the worker can take nothing back; it waits."""
+    yard.worker()
+    job_id = yard.enqueue(steps=STEPS, checkpoint_every=EVERY)
+    yard.at_step(job_id, 5)
+    with yard.locked():
+        yard.until(lambda: yard.job(job_id).lease_until_ms < jobs.boot_ms() - 1000)
+
+    job = yard.ended(job_id)
+    assert (job.state, job.attempt) == ("succeeded", 1)
+    assert yard.executed(job_id) == [(step, 1) for step in range(STEPS)]
+
+
+def test_a_clock_that_is_set_starts_no_job_twice(yard, tmp_path_factory):
+    clock = Clock.made_in(tmp_path_factory.mktemp("clock") / "set")
+    yard.rhythm = {**yard.rhythm, **clock.environment}
+    worker = yard.worker()
+    first = yard.enqueue(steps=60, checkpoint_every=EVERY)
+    started = yard.at_step(first, 5)
+    clock.turn(3600)
+    yard.at_step(first, 25)
+    clock.turn(-3600)
+    yard.at_step(first, 45)
+    clock.freeze(started.started_ms * 1_000_000)
+    second = yard.enqueue(steps=2, label="after")
+
+    jobs_ended = yard.ended(first), yard.ended(second)
+    assert [(job.state, job.attempt) for job in jobs_ended] == [("succeeded", 1)] * 2
+    assert yard.executed(first) == [(step, 1) for step in range(60)]
+    assert jobs_ended[0].ended_ms == started.started_ms, "the processes did not see the clock stand still"
+    with yard.database.reading() as session:
+        assert [job.id for job in jobs.latest(session)] == [second, first]
+    assert worker.poll() is None and yard.leader_pid() == worker.pid
+
+
+def test_a_disk_that_is_full_at_a_checkpoint_ends_the_job_with_the_way_out_and_it_goes_on_later(yard):
+    yard.worker()
+    job_id = yard.enqueue(steps=40, checkpoint_every=EVERY)
+    folder = yard.home.runs / "jobs" / str(job_id)
+    yard.at_step(job_id, 5)
+    (folder / "checkpoint.tmp").symlink_to("/dev/full")
+
+    job = yard.ended(job_id)
+    assert (job.state, job.error_class, job.attempt) == ("failed", "disk_full", 1)
+    assert "Free some space, then retry; what was saved is kept" in job.error
+    kept = json.loads((folder / "checkpoint.json").read_text())["step"]
+    assert kept % EVERY == 0 and kept > 0
+
+    (folder / "checkpoint.tmp").unlink()
+    with yard.database.session() as session:
+        jobs.retry(session, job_id)
+    job = yard.ended(job_id)
+    assert (job.state, job.result["resumed_from"]) == ("succeeded", kept)
+    assert yard.twice(job_id) <= EVERY
