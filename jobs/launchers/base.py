@@ -70,7 +70,8 @@ class Launcher(Protocol):
     def stop(self, handle: str, grace_s: float) -> None:
         """End all processes of the attempt: politely, by force after `grace_s`. Returns when they are gone.
 
-        It gives up waiting after some seconds: what then still lives cannot write, its token is void.
+        It gives up waiting after some seconds, and does not wait for what itself waits for room: an attempt that was
+        taken back cannot write, its token is void.
         """
 
     def log(self, handle: str, offset: int) -> tuple[bytes, int]:

@@ -26,6 +26,7 @@ _TIMEOUT_S = 10.0
 """The first job of a cluster took 4 s to submit on two busy cores."""
 _STOP_S = 10.0
 """Ray asks politely, and uses force after RAY_JOB_STOP_WAIT_TIME_S (3 s) of its own."""
+_TOLD = ("TEMPO_", "OMP_NUM_THREADS")
 _STATES: dict[str, State] = {"PENDING": "pending", "RUNNING": "running"}
 
 
@@ -62,7 +63,8 @@ class Ray:
             return
         self._ask(f"/api/jobs/{handle}/stop", {})
         end_s = time.monotonic() + grace_s + _STOP_S
-        while self.alive(handle) != "gone" and time.monotonic() < end_s:
+        # An attempt that waits hears of it once it has room. It is not waited for: its token is void by then.
+        while self.alive(handle) == "running" and time.monotonic() < end_s:
             time.sleep(0.2)
 
     def log(self, handle: str, offset: int) -> tuple[bytes, int]:
@@ -165,12 +167,13 @@ def _login() -> dict[str, str]:
 
 
 def _environment(resources: Resources) -> dict[str, str]:
-    """What the studio was told by its environment. Ray shows it on its dashboard, so no secret goes this way.
+    """What the studio was told by its environment. Ray shows it on its dashboard, so no secret goes this way:
+    a key such as TEMPO_SERVER_KEY must be known where the nodes are started.
 
     Raises:
         LauncherRefused: The address of the database holds a password.
     """
-    told = {name: value for name, value in os.environ.items() if name.startswith("TEMPO_")}
+    told = {name: value for name, value in os.environ.items() if name.startswith(_TOLD) and "KEY" not in name}
     if urlsplit(told.get("TEMPO_DATABASE_URL", "")).password:
         raise LauncherRefused(
             "TEMPO_DATABASE_URL holds a password, and Ray's dashboard shows the environment of its jobs. Keep the "

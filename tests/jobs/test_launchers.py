@@ -1,7 +1,7 @@
 """What every launcher promises: an attempt is started once, can be found again, and ends with all its processes.
 
 Ray runs in a cluster of two nodes on this machine, where `requirements-ray.txt` is installed; Slurm's four commands are
-stood in for by shell scripts that run what they are given (benchmarks/slurm_stubs).
+stood in for by shell scripts that run what they are given (benchmarks/clusters/slurm).
 """
 
 import importlib.util
@@ -14,14 +14,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks import ray_cluster
+from benchmarks.clusters import ray_nodes
 from db import jobs
 from jobs import doctor, launch, launchers, processes
 from jobs.launchers.base import LauncherAway, LauncherRefused, Resources
 from tempo_core.errors import TempoError
 from tempo_core.settings import Home
 
-STUBS = Path(__file__).parent.parent.parent / "benchmarks" / "slurm_stubs"
+STUBS = Path(__file__).parent.parent.parent / "benchmarks" / "clusters" / "slurm"
 HANG_S = 120
 CPU = Resources("cpu:0")
 RAY = pytest.param(
@@ -35,8 +35,8 @@ EVERY, WITH_A_QUEUE = ["local", "slurm", RAY], ["slurm", RAY]
 
 
 @pytest.fixture(scope="module")
-def ray_nodes():
-    with ray_cluster.two_nodes() as seen:
+def ray_cluster():
+    with ray_nodes.two() as seen:
         yield seen
 
 
@@ -57,7 +57,7 @@ def place(request, tmp_path, monkeypatch):
     if name == "slurm":
         request.getfixturevalue("slurm")
     if name == "ray":
-        for key, value in request.getfixturevalue("ray_nodes").items():
+        for key, value in request.getfixturevalue("ray_cluster").items():
             monkeypatch.setenv(key, value)
     place = Place(name, Home(tmp_path).make())
     yield place
@@ -122,13 +122,17 @@ def test_an_attempt_without_room_is_pending_and_can_be_stopped_there(place, requ
     if place.launcher.name == "slurm":
         (request.getfixturevalue("slurm") / "full").touch()
     n_taken = 0 if place.launcher.name == "slurm" else 2
-    for job_id in range(n_taken):
-        place.until_it_is("running", place.shell("sleep 300", job_id=10 + job_id))
-    handle = place.shell("echo began")
+    taken = [place.shell("sleep 300", job_id=10 + number) for number in range(n_taken)]
+    for other in taken:
+        place.until_it_is("running", other)
+    handle = place.shell("echo began; exec sleep 300")
     place.until_it_is("pending", handle)
     place.launcher.stop(handle, 5)
-    assert place.launcher.alive(handle) == "gone"
-    assert place.launcher.log(handle, 0)[0] == b""
+    for other in taken:
+        # Ray tells an attempt that waits of its stop once it has room; its token is void by then.
+        place.launcher.stop(other, 0)
+    place.until_it_is("gone", handle)
+    assert place.until(lambda: not place.living())
 
 
 @pytest.mark.parametrize("place", EVERY, indirect=True)
@@ -157,7 +161,7 @@ def test_ranks_of_torchrun_end_with_their_attempt(place):
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     handle = place.start([sys.executable, *torchrun, *rank])
     place.until(lambda: place.launcher.log(handle, 0)[0].count(b"rank\n") == 2)
-    ranks = {process.pid for process in processes.of_job(place.home.root, 1) if process.name() == "sleep"}
+    ranks = {process.pid for process in processes.of_job(place.home.root, 1) if "LOCAL_RANK" in process.environ()}
     assert len({os.getsid(pid) for pid in ranks}) == 2
     place.launcher.stop(handle, 0)
     assert place.until(lambda: not place.living())
@@ -241,6 +245,12 @@ def test_a_password_of_the_database_is_not_shown_on_rays_dashboard(place, monkey
     monkeypatch.setenv("TEMPO_DATABASE_URL", "postgresql+psycopg://ada:secret@db/tempo")
     with pytest.raises(LauncherRefused, match="pgpass"):
         place.shell("echo began")
+    monkeypatch.delenv("TEMPO_DATABASE_URL")
+    monkeypatch.setenv("TEMPO_SERVER_KEY", "a secret")
+    monkeypatch.setenv("TEMPO_LEASE_S", "14")
+    handle = place.shell("echo $TEMPO_LEASE_S$TEMPO_SERVER_KEY")
+    place.until_it_is("gone", handle)
+    assert place.launcher.log(handle, 0)[0] == b"14\n"
 
 
 def test_a_launcher_that_there_is_not_stops_the_start_with_the_names_there_are(yard, monkeypatch):

@@ -26,7 +26,7 @@ _MARK = "TEMPO_RAY_CLUSTER"
 
 
 @contextmanager
-def two_nodes(n_cpus: int = 1) -> Iterator[dict[str, str]]:
+def two(n_cpus: int = 1) -> Iterator[dict[str, str]]:
     """Two nodes of `n_cpus` each; the variables that let a studio use them.
 
     The nodes inherit this process's environment, as they would on machines of their own. Ray's own ports listen on
