@@ -16,7 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from tempo_core.errors import DatabaseRefused, NoSpace
+from tempo_core.errors import DatabaseBusy, DatabaseRefused, NoSpace, TempoError, disk_is_full
 
 KEPT_DAYS = 7
 DAILY, BY_HAND, REPLACED = "daily", "by-hand", "before-restore"
@@ -41,36 +41,56 @@ def listing(folder: Path) -> list[Kept]:
 
 
 def make(database: Path, folder: Path, label: str = DAILY) -> Path:
-    """Write a checked backup and return its path; it appears under its name only when it is whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _sweep(folder)
-    target = _named(folder, label)
-    part = target.with_suffix(f".part{os.getpid()}")
+    """Write a checked backup and return its path; it appears under its name only when it is whole.
+
+    Raises:
+        DatabaseRefused: The database is damaged: there is nothing whole to write.
+        NoSpace, DatabaseBusy: Try again later.
+    """
+    part = None
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+        target = _named(folder, label)
+        part = target.with_suffix(f".part{os.getpid()}")
         with closing(sqlite3.connect(database, timeout=60)) as connection:
             connection.execute("VACUUM INTO ?", (str(part),))
         check(part, deep=False)
         _sync(part)
         part.replace(target)
         _sync(folder)
-    except sqlite3.OperationalError as error:
-        raise NoSpace(
-            f"The backup of {database} failed ({error}). Free some space in {folder}, then try again."
-        ) from None
+    except (sqlite3.DatabaseError, OSError) as error:
+        raise _told(error, database, folder) from None
     finally:
-        part.unlink(missing_ok=True)
+        if part is not None:
+            part.unlink(missing_ok=True)
     return target
+
+
+def _told(error: sqlite3.DatabaseError | OSError, database: Path, folder: Path) -> TempoError:
+    failed = f"The backup of {database} failed ({error})."
+    if disk_is_full(error) or "full" in str(error) or "disk I/O" in str(error):
+        return NoSpace(f"{failed} Free some space in {folder}, then try again.")
+    if "locked" in str(error) or "busy" in str(error):
+        return DatabaseBusy(f"{failed} Another program holds it; try again.")
+    if isinstance(error, OSError | sqlite3.OperationalError):
+        return TempoError(f"{failed} See that {folder} is a folder that can be written to.")
+    return DatabaseRefused(f"{failed} It is damaged: restore an earlier backup.")
 
 
 def daily(database: Path, folder: Path) -> Path | None:
     """One backup a day, the last seven kept; None if today's is there. Backups before an upgrade are never removed."""
-    today = time.strftime("%Y%m%d", time.gmtime())
-    if any(folder.glob(f"tempo-{today}-*-{DAILY}.db")):
+    if made_today(folder):
         return None
     made = make(database, folder)
     for old in sorted(folder.glob(f"tempo-*-{DAILY}.db"))[:-KEPT_DAYS]:
         old.unlink()
     return made
+
+
+def made_today(folder: Path) -> bool:
+    """Whether the daily one is there."""
+    return any(folder.glob(f"tempo-{time.strftime('%Y%m%d', time.gmtime())}-*-{DAILY}.db"))
 
 
 def check(path: Path, *, deep: bool = True) -> None:

@@ -75,7 +75,7 @@ def _told(found: Outlook, home: Home) -> list[str]:
     elif found.lost is None:
         lines = [f"{home.database} cannot be read, so what would be lost cannot be counted."]
     elif found.lost:
-        newer = ", ".join(f"{n:,} {words}" for words, n in found.lost.items())
+        newer = ", ".join(f"{words} ({n:,})" for words, n in found.lost.items())
         lines = [f"Lost would be what the backup does not hold: {newer}."]
     else:
         lines = ["Nothing would be lost: the backup holds all that is there now."]

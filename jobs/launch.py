@@ -20,6 +20,9 @@ from jobs.payloads import Payload
 from tempo_core.errors import TempoError
 from tempo_core.settings import Home
 
+LONGEST_LOG = 2_000_000
+"""Bytes of a worker's log; it prints two lines a job."""
+
 
 def enqueue(database: Database, payload: Payload, person: Person, *, again: bool = True, priority: int = 0) -> int:
     """Queue this work, or find it where it is queued or running already; the job's id.
@@ -118,7 +121,7 @@ def ensure_worker(database: Database, home: Home) -> None:
         return
     launchers.chosen()
     home.make()
-    with (home.runs / "worker.log").open("ab") as log:
+    with _worker_log(home).open("ab") as log:
         subprocess.Popen(
             [sys.executable, "-m", "jobs", "worker"],
             cwd=ROOT,
@@ -128,6 +131,14 @@ def ensure_worker(database: Database, home: Home) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def _worker_log(home: Home) -> Path:
+    """Where the next worker prints. A long log is set aside first, and the one before that forgotten."""
+    path = home.runs / "worker.log"
+    if path.exists() and path.stat().st_size > LONGEST_LOG:
+        path.replace(path.with_name("worker.log.1"))
+    return path
 
 
 def log_from(path: Path, offset: int) -> tuple[str, int]:

@@ -10,16 +10,17 @@ import errno
 import os
 import signal
 import sys
+import threading
 import time
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
-from db import backup, jobs, migrate
+from db import jobs, migrate
 from db.jobs import Job
 from db.session import Database
-from jobs import launchers, processes
+from jobs import launchers, nightly, processes
 from jobs.launchers.base import Launcher, LauncherAway, LauncherRefused, Resources, State
 from jobs.rhythm import Rhythm
 from tempo_core.errors import DatabaseBusy, LeaseLost, NoSpace
@@ -81,10 +82,10 @@ class Worker:
         return 0
 
     def _back_up(self) -> None:
-        """A backup a day; looked for once an hour, and writers do not wait for it."""
+        """A backup a day; looked for once an hour. Beside the loop: a large database takes longer than a lease."""
         if time.monotonic() >= self._next_backup_s:
             self._next_backup_s = time.monotonic() + 3600
-            backup.daily(self.home.database, self.home.backups)
+            threading.Thread(target=nightly.care, args=(self.home, self.database), daemon=True).start()
 
     def step(self) -> None:
         """One round: look after what runs, then start what can start."""

@@ -13,7 +13,7 @@ from db.migrate import HEAD, create_all
 from db.reviews import ReviewItem
 from db.session import Database
 from db.tables import JobRow, MetaRow, ModelRow, RunRow, RunStageRow
-from tempo_core.errors import DatabaseRefused
+from tempo_core.errors import DatabaseRefused, TempoError
 from tempo_core.settings import Home
 
 
@@ -142,6 +142,22 @@ def test_what_a_killed_backup_left_is_taken_away_and_what_a_living_one_writes_is
         part.write_bytes(b"half")
     backup.make(home.database, home.backups)
     assert not left.exists() and written.exists()
+
+
+def test_a_damaged_database_gives_no_backup_and_says_so(home):
+    content = bytearray(home.database.read_bytes())
+    content[8 * 4096 : 60 * 4096] = b"\x55" * 52 * 4096
+    home.database.write_bytes(content)
+    with pytest.raises(DatabaseRefused, match="damaged"):
+        backup.make(home.database, home.backups)
+    assert list(home.backups.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(home):
+    home.backups.rmdir()
+    home.backups.write_bytes(b"a file")
+    with pytest.raises(TempoError, match="can be written to"):
+        backup.make(home.database, home.backups)
 
 
 # ---- bringing one back ----------------------------------------------------------------------------------------------
