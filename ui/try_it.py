@@ -136,7 +136,7 @@ def _answers(names: Sequence[str], seen: Seen) -> None:
     for column, name, said in zip(st.columns(len(names)), names, seen.said, strict=False):
         with column.container(border=True):
             told = FINISHED.get(said.finish, "")
-            tokens = f"{said.n_tokens:,} tokens" if said.n_tokens else ""
+            tokens = f"{said.n_tokens:,} token{'' if said.n_tokens == 1 else 's'}" if said.n_tokens else ""
             st.caption(" · ".join(part for part in (f"**{escaped(name)}**", escaped(told), tokens) if part))
             _text(said)
 

@@ -7,17 +7,18 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks import many_pairs
-from benchmarks.trust import databases, reviewers
+from benchmarks.trust import databases, desks, reviewers, serving
 from benchmarks.trust.reviewers import Judged
 from benchmarks.trust.rows import Row, at_most, none_of
-from db import people
+from db import pairs, people
+from db.pair_filters import PairFilter
 from tempo_core.settings import Home
 
 N_REVIEWERS = 8
 
 
 def measure(scratch: Path, effort: float) -> list[Row]:
-    return decisions(scratch, effort)
+    return decisions(scratch, effort) + at_desks(scratch, effort)
 
 
 def decisions(scratch: Path, effort: float) -> list[Row]:
@@ -64,3 +65,31 @@ def judged(path: Path, persons: list[people.Person], n_each: int, *, a_process: 
     for process in at_work:
         process.join(60)
     return found
+
+
+def at_desks(scratch: Path, effort: float) -> list[Row]:
+    """Eight reviewers at three browsers decide about the same pairs, all in the same order, as fast as keys go."""
+    n = max(5, round(200 * effort))
+    home = Home(scratch / "desks").make()
+    database = many_pairs.build(home, n_pairs=4 * n)
+    with database.reading() as session:
+        pair_ids = [line.id for line in pairs.page(session, PairFilter(status="pending"), limit=n)]
+    database.close()
+    before, names = databases.tokens(home.database), serving.named(N_REVIEWERS)
+    with serving.serving(home, names) as studio:
+        found = desks.decide(studio, names, pair_ids)
+    rows = databases.tokens(home.database) - before
+    sent, saved, refused = (
+        set().union(*(getattr(one, name) for one in found)) for name in ("sent", "saved", "refused")
+    )
+    told, errors = sum(len(one.told) for one in found), [error for one in found for error in one.errors]
+    what = f"{N_REVIEWERS} reviewers at {desks.N_BROWSERS} browsers, {n} keys each on the same {n} pairs"
+    return [
+        none_of(f"{what}: lost, neither saved nor refused", len(sent - saved - refused), len(sent), "decisions"),
+        none_of(f"{what}: saved without a row, or a row that was not said to be saved", len(saved ^ rows), len(saved),
+                "saved decisions"),
+        none_of("the file afterwards", len(databases.faults(home.database)), 1, "files has a fault"),
+        Row(f"{what}: who came second is told who came first", "each refusal in words",
+            f"{told:,} of {len(refused):,} refusals", told == len(refused) > 0),
+        none_of(f"{what}: script errors", len(errors), len(found), "pages"),
+    ]  # fmt: skip

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from playwright.sync_api import Page, expect
-from running import HANG_MS, Studio
+
+from tests.browser.running import HANG_MS, Studio
 
 DESK = """() => {
   const host = [...document.querySelectorAll('*')].find((e) => e.shadowRoot && e.shadowRoot.querySelector('.desk'));
