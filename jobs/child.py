@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from db import jobs
 from db.session import Database
 from jobs import payloads, processes, space, tasks
+from jobs.blotting import Blotting, blotted
 from jobs.launchers.base import log_path
 from jobs.rhythm import Rhythm
 from tempo_core.errors import Cancelled, DatabaseBusy, LeaseLost, TempoError
@@ -145,6 +146,7 @@ def run(args: Namespace) -> int:
     ticket = Ticket.from_environment()
     if ticket.job_id != args.id:
         raise NotAJob(f"{processes.TICKET} names job {ticket.job_id}, not {args.id}.")
+    sys.stdout, sys.stderr = Blotting(sys.stdout), Blotting(sys.stderr)
     home = Home.from_environment()
     heartbeat = Heartbeat(home, ticket, Rhythm.from_environment())
     database = Database.open(home.database, fence=ticket.fence)
@@ -183,7 +185,7 @@ def _attempt(database: Database, ticket: Ticket, home: Home, heartbeat: Heartbea
         error_class, text = told(error)
         heartbeat.end()
         with database.session() as session:
-            jobs.fail(session, ticket.job_id, ticket.token, error_class, text)
+            jobs.fail(session, ticket.job_id, ticket.token, error_class, blotted(text))
         return CANCELLED if error_class == "cancelled" else FAILED
 
 
@@ -202,7 +204,7 @@ def _follower(database: Database, ticket: Ticket, home: Home) -> int:
         _print(error)
         error_class, text = told(error)
         with contextlib.suppress(LeaseLost), database.session() as session:
-            jobs.fail(session, ticket.job_id, ticket.token, error_class, text)
+            jobs.fail(session, ticket.job_id, ticket.token, error_class, blotted(text))
         return FAILED
 
 

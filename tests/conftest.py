@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tempo_core.settings import Home
+
 LONGEST_FIRST = ("test_first_run.py", "tests/browser/", "tests/training/", "test_chaos.py", "tests/video_llms/")
 
 
@@ -13,3 +15,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((i for i, part in enumerate(LONGEST_FIRST) if part in item.nodeid), len(LONGEST_FIRST))
 
     items.sort(key=place)
+
+
+@pytest.fixture(scope="session")
+def done_once(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A studio in which every step has happened once; copy it, never write into it."""
+    from tests.pages import finished  # most tests need none of it
+
+    made = Home(tmp_path_factory.mktemp("finished") / "home")
+    finished.fill(made)
+    return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_FORMULA = ("=", "+", "-", "@", "\t", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a spreadsheet takes for a formula at the beginning of a text; the last four are the wide forms of = + - @."""
 
 
@@ -19,4 +19,8 @@ def yaml_text(text: str) -> str:
 
 def csv_cell(value: object) -> object:
     """A value of a CSV file. A text that a spreadsheet would run gets the mark `'` before it; numbers stay numbers."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    # Python's writer does not quote a carriage return alone, and what came after it would be a row of its own.
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -29,6 +29,9 @@ ADAPTER = "adapter_model.safetensors"
 TOWER = "tower.safetensors"
 """Whole weights of the vision tower, in a link whose phase trained it."""
 
+OWN = frozenset({"r", "lora_alpha", "lora_dropout", "target_modules", "use_rslora", "peft_version"})
+"""What our training sets of an adapter's configuration; everything else is as peft has it."""
+
 WEIGHTS = (".safetensors", ".safetensors.index.json")
 
 
@@ -162,7 +165,20 @@ def _checked(link: Link) -> dict[str, Any]:
     found = sealed.read(link.path)
     if found is None or found[1] != link.sha256 or not (link.path / ADAPTER).is_file():
         raise DatasetDrift(f"{link.path} is missing or was changed after training. Restore it, or train again.")
+    _refuse_foreign(link.path)
     return found[0]
+
+
+def _refuse_foreign(link: Path) -> None:
+    """A configuration may name a model, or a module to import, and it may have come back from elsewhere."""
+    usual = LoraConfig().to_dict()
+    said = json.loads((link / "adapter_config.json").read_text(encoding="utf-8"))
+    strange = [name for name, value in said.items() if name not in OWN and value and value != usual.get(name)]
+    if strange:
+        raise ModelRefused(
+            f"The adapter in {link} sets {strange[0]} to {said[strange[0]]!r}, which our training never does. It is "
+            "not loaded; train the run again."
+        )
 
 
 def _plain(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -26,7 +26,12 @@ it saves a configuration."""
 MANIFEST = "tempo_manifest.json"
 CODE_OR_PICKLE = frozenset({".py", ".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".so"})
 CODE_KEYS = frozenset({"auto_map", "trust_remote_code", "custom_pipelines"})
+ADAPTER = "adapter_config.json"
+"""transformers would load the model that this file names, and not the folder that was looked at."""
+
 MAX_JSON_BYTES = 200_000_000
+MAX_HEADER_BYTES = 100_000_000
+"""The limit of safetensors itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,16 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _refuse_code(folder: Path) -> None:
     for file in _files(folder):
+        if not _inside(file, folder):
+            raise ModelRefused(
+                f"{file.relative_to(folder)} in {folder} is a link to {file.resolve()}, outside the folder. "
+                "Copy the file itself."
+            )
+        if file.name == ADAPTER:
+            raise ModelRefused(
+                f"{folder} holds an adapter ({ADAPTER}), which names a model of its own. Give the folder of the model, "
+                "or merge the adapter into it first."
+            )
         if file.suffix.lower() in CODE_OR_PICKLE:
             raise ModelRefused(
                 f"{file.relative_to(folder)} in {folder} could run code when it is read. "
@@ -138,6 +153,13 @@ def _refuse_code(folder: Path) -> None:
                 f"{file.relative_to(folder)} in {folder} has the key {key!r}: the model wants to bring its own code, "
                 "which is never run. Take a version that transformers supports by itself."
             )
+
+
+def _inside(file: Path, folder: Path) -> bool:
+    """Whether a link stays in the folder, or in the store of the Hub's cache that the folder is a snapshot of."""
+    real, home = file.resolve(), folder.resolve()
+    stores = [home.parent.parent / "blobs"] if home.parent.name == "snapshots" else []
+    return any(real.is_relative_to(place) for place in (home, *stores))
 
 
 def _weights(folder: Path) -> list[Path]:
@@ -158,7 +180,7 @@ def _check_length(file: Path) -> None:
     size = file.stat().st_size
     with file.open("rb") as stream:
         n_header = int.from_bytes(stream.read(8), "little")
-        header = stream.read(n_header) if 2 <= n_header <= min(size - 8, MAX_JSON_BYTES) else b""
+        header = stream.read(n_header) if 2 <= n_header <= min(size - 8, MAX_HEADER_BYTES) else b""
     try:
         tensors = [tensor for name, tensor in json.loads(header).items() if name != "__metadata__"]
         needed = 8 + n_header + max((tensor["data_offsets"][1] for tensor in tensors), default=0)

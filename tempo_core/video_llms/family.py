@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from jinja2 import TemplateError
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import GenerationConfig
@@ -113,14 +114,24 @@ class Family:
         """
         return self.encode_many([question])[0]
 
+    def _prompts(self, questions: Sequence[Question]) -> list[str]:
+        """The conversations as the model's own template writes them; transformers runs it in a sandbox."""
+        try:
+            prompts: list[str] = self.processor.apply_chat_template(
+                [conversation(question) for question in questions], tokenize=False, add_generation_prompt=True
+            )
+        except (TemplateError, OverflowError, TypeError) as error:  # the sandbox raises all three
+            raise ModelRefused(
+                f"The chat template of {self.name} cannot be used ({error}). Use the model's own template."
+            ) from error
+        return prompts
+
     def encode_many(self, questions: Sequence[Question]) -> list[Encoded]:
         """As `encode`, for many: the processor is called once."""
         for question in questions:
             self.check_text(question.text)
         videos = [frames for question in questions for frames in question.videos]
-        prompts = self.processor.apply_chat_template(
-            [conversation(question) for question in questions], tokenize=False, add_generation_prompt=True
-        )
+        prompts = self._prompts(questions)
         for question, prompt in zip(questions, prompts, strict=True):
             if prompt.count(self.processor.video_token) != len(question.videos):
                 raise VideoLost(

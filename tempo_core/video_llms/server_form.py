@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tempo_core.errors import QuestionRefused, ServerRefused
+from tempo_core.exchange.fields import LONGEST_TEXT
 from tempo_core.servers import Server
 from tempo_core.types import Answer, Frames, JsonDict, Question, Sampling
 
@@ -94,6 +95,8 @@ def answer(url: str, reply: Any) -> Answer:
         ) from None
     if finish not in ("stop", "length") or not isinstance(text, str):
         raise QuestionRefused(f"{url} ended an answer by {str(finish)[:40]!r}, not by its end or the token limit.")
+    if len(text) > LONGEST_TEXT:
+        raise QuestionRefused(f"{url} gave an answer of {len(text):,} characters, at most {LONGEST_TEXT:,} are taken.")
     usage = reply.get("usage") or {}
     n_tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
     # JSON can spell half a character, which no database can hold.

@@ -86,8 +86,8 @@ def page(browser: Browser) -> Iterator[Page]:
     assert errors == []
 
 
-@pytest.fixture
-def listener() -> Iterator[tuple[str, list[str]]]:
+@pytest.fixture(scope="module")
+def beacon() -> Iterator[tuple[str, list[str]]]:
     """A loopback server that notes every request: (address, paths asked for)."""
     asked: list[str] = []
 
@@ -104,3 +104,10 @@ def listener() -> Iterator[tuple[str, list[str]]]:
     Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}", asked
     server.shutdown()
+
+
+@pytest.fixture
+def listener(beacon: tuple[str, list[str]]) -> tuple[str, list[str]]:
+    """The same, for a test that begins with nothing asked."""
+    beacon[1].clear()
+    return beacon

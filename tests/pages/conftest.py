@@ -9,7 +9,6 @@ import streamlit as st
 
 from db.session import Database
 from tempo_core.settings import Home
-from tests.pages import finished
 from ui import state
 
 
@@ -28,13 +27,6 @@ def home(tmp_path, monkeypatch) -> Home:
     _forget()
     yield Home(tmp_path / "home")
     _forget()
-
-
-@pytest.fixture(scope="session")
-def done_once(tmp_path_factory) -> Home:
-    made = Home(tmp_path_factory.mktemp("finished") / "home")
-    finished.fill(made)
-    return made
 
 
 @pytest.fixture

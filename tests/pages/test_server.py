@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from db import artifacts, pairs
+from db import artifacts, pairs, videos
 from tempo_core.settings import Home
 from tests import studio
 from ui import files, server, signing, state
@@ -95,7 +96,27 @@ def test_a_signed_number_that_nothing_has_is_not_found(client, room):
 
 @pytest.mark.parametrize(
     "number",
-    ["..%2f..%2fetc%2fpasswd", "%2e%2e", "%252e%252e", "1%00", "-1", "1.0", "٣", r"\\host\share", "/etc/passwd", "1/2"],
+    [
+        "..%2f..%2fetc%2fpasswd",
+        "%2e%2e",
+        "%252e%252e",
+        "%252e%252e%252f1",
+        "..%5c..%5c1",
+        "1%00",
+        "1%0d%0aX:%20y",
+        "-1",
+        "1.0",
+        "٣",
+        r"\\host\share",
+        r"\\?\C:\1",
+        "C:1",
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "1/2",
+        "1;2",
+        "0x1",
+        "9" * 16,
+    ],
 )
 def test_only_a_whole_number_names_a_file(client, number):
     query = signed("clips", 1).split("?")[1]
@@ -115,6 +136,27 @@ def test_a_row_that_points_out_of_the_home_folder_is_not_sent(client):
     assert [client.get(signed("exports", number)).status_code for number in (up, link, log)] == [404] * 3
     answer = client.get(signed("exports", good))
     assert answer.text == "inside" and "attachment" in answer.headers["content-disposition"]
+
+
+@pytest.mark.parametrize("rel_path", ["../secret.mp4", "/SECRET", "link.mp4", "nothing.mp4"])
+def test_a_video_row_that_points_out_of_its_library_is_not_sent(client, tmp_path, rel_path):
+    with state.database().reading() as session:
+        (library,) = videos.libraries(session)
+    secret = library[2].parent / "secret.mp4"
+    secret.write_bytes(videos_bytes := b"\0\0\0\x18ftypisom" + bytes(64))
+    if not (library[2] / "link.mp4").is_symlink():
+        (library[2] / "link.mp4").symlink_to(secret)
+    with state.database().session() as session:
+        kept = session.execute(text("SELECT rel_path FROM location WHERE video_id = 1")).scalar_one()
+        moved = rel_path.replace("/SECRET", str(secret))
+        session.execute(text("UPDATE location SET rel_path = :to WHERE video_id = 1"), {"to": moved})
+    try:
+        answer = client.get(signed("clips", 1))
+    finally:
+        with state.database().session() as session:
+            session.execute(text("UPDATE location SET rel_path = :to WHERE video_id = 1"), {"to": kept})
+    assert answer.status_code == 404 and videos_bytes not in answer.content
+    assert client.get(signed("clips", 1)).status_code == 200
 
 
 def test_what_is_no_browser_video_is_not_sent_as_one(client, tmp_path, monkeypatch):

@@ -1,0 +1,62 @@
+"""T13: keys of the environment are in no log and no stored error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import pytest
+
+from jobs import launch, starting
+from jobs.blotting import Blotting, blotted
+from tempo_core import servers
+
+KEYS = {
+    "HF_TOKEN": "hf_abcdefghijklmnop",
+    servers.KEY: "sk-0123456789abcdef",
+    "OPENAI_API_KEY": "sk-fedcba9876543210",
+    "TEMPO_DATABASE_URL": "postgresql+psycopg://tempo:a-long-password@db/tempo",
+}
+SAID = "401 for hf_abcdefghijklmnop with sk-0123456789abcdef, sk-fedcba9876543210 and a-long-password"
+
+
+@pytest.fixture
+def keys(monkeypatch):
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_every_key_is_blotted_and_the_rest_of_the_text_stays(keys):
+    assert blotted(SAID) == "401 for <HF_TOKEN> with <TEMPO_SERVER_KEY>, <OPENAI_API_KEY> and <TEMPO_DATABASE_URL>"
+    assert blotted("nothing of it") == "nothing of it"
+
+
+def test_a_short_value_is_no_key_and_blots_no_words(monkeypatch):
+    monkeypatch.setenv("SOME_TOKEN", "the")
+    assert blotted("the end of the job") == "the end of the job"
+
+
+def test_what_libraries_print_and_log_is_blotted_on_its_way(keys, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Blotting(sys.stderr))
+    print(SAID, file=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.emit(logging.makeLogRecord({"msg": SAID}))
+    written = capsys.readouterr().err
+    assert written.count("<HF_TOKEN>") == 2
+    assert not any(value in written for value in ("hf_abc", "sk-0", "sk-f", "a-long-password"))
+
+
+def test_a_run_keeps_versions_of_its_environment_and_nothing_else(keys):
+    assert set(starting.environment()) == {"python", "torch", "transformers", "trl", "peft", "accelerate"}
+
+
+def test_a_real_job_that_dies_of_one_stores_and_logs_none_and_runs_nothing_of_its_payload(yard, monkeypatch, tmp_path):
+    """The key is what `sleep` says when it fails; T6: what a payload holds reaches no command line."""
+    canary = tmp_path / "canary"
+    monkeypatch.setenv("HF_TOKEN", "asked to fail at step")
+    job_id = yard.enqueue(steps=1, fail_at=0, label=f"--help\n$(touch {canary})`touch {canary}`;touch {canary}\0")
+    yard.worker()
+    job = yard.ended(job_id)
+    log = launch.log_tail(yard.home, job_id, job.attempt)
+    assert job.error.startswith("RuntimeError: <HF_TOKEN> 0") and "RuntimeError: <HF_TOKEN> 0" in log
+    assert "asked to fail at step" not in log and not canary.exists()
