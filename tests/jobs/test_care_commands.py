@@ -158,5 +158,5 @@ def test_what_the_night_finds_damaged_is_on_the_health_page_and_pushes_no_whole_
     with database.reading() as session:
         found = health.checked(session)
     database.close()
-    assert [(one.what, one.level) for one in found] == [("check", "red"), ("file", "red")]
+    assert [(one.what, one.level) for one in found] == [("file", "red")]
     assert [kept.path.name for kept in backup.listing(home.backups)] == ["tempo-20200101-000000-daily.db"]
