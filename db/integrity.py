@@ -145,7 +145,7 @@ def _links(session: Session, home: Home, *, deep: bool) -> Finding:
     if wrong:
         named = "; ".join(wrong[:3]) + ("; and more" if wrong[3:] else "")
         way_out = "Copy the folder back from where you keep TEMPO_HOME/runs, or train the run again."
-        return Finding("adapters and checkpoints", "red", f"{len(wrong)} of {len(sealed)}: {named}.", way_out)
+        return Finding("adapters and checkpoints", "red", f"{len(wrong)} of {len(sealed)} not whole: {named}.", way_out)
     whole = "each file is unchanged" if deep else "each file is there in its size"
     return Finding("adapters and checkpoints", "ok", f"{len(sealed)}; {whole}.")
 

@@ -1,10 +1,8 @@
 """Backups that come back, and a check that sees every way in which something may no longer be as it was written."""
 
-import json
 import shutil
 import sqlite3
 from contextlib import closing
-from hashlib import sha256
 
 import pytest
 
@@ -15,6 +13,7 @@ from db.session import Database
 from db.tables import JobRow, MetaRow, ModelRow, RunRow, RunStageRow
 from tempo_core.errors import DatabaseRefused, TempoError
 from tempo_core.settings import Home
+from tempo_core.training import sealed
 
 
 @pytest.fixture
@@ -82,10 +81,7 @@ def test_the_check_sees_a_damaged_page(home, opened):
 
 def test_the_check_sees_an_adapter_that_is_gone_and_deeply_one_that_was_changed(home, opened):
     folder = home.runs / "1" / "links" / "1"
-    folder.mkdir(parents=True)
-    (folder / "weights").write_bytes(b"12345678")
-    text = json.dumps({"files": {"weights": {"bytes": 8, "sha256": sha256(b"12345678").hexdigest()}}})
-    (folder / "manifest.json").write_text(text)
+    sha256 = sealed.write(folder, lambda place: (place / "weights").write_bytes(b"12345678"), {"ordinal": 1})
     with opened.session() as session:
         session.add(ModelRow(id=1000, name="m", path="/m", family="tiny", files_sha256="f" * 64, created_ms=1))
         session.flush()
@@ -96,7 +92,7 @@ def test_the_check_sees_an_adapter_that_is_gone_and_deeply_one_that_was_changed(
         session.flush()
         session.add(
             RunStageRow(run_id=1, ordinal=1, phase="sft", name="sft", levels=[], n_items=1, state="succeeded",
-                        adapter="runs/1/links/1", manifest_sha256=sha256(text.encode()).hexdigest())
+                        adapter="runs/1/links/1", manifest_sha256=sha256)
         )  # fmt: skip
     assert reds(home, opened, deep=True) == {}
     (folder / "weights").write_bytes(b"12345679")
