@@ -94,13 +94,19 @@ def made_today(folder: Path) -> bool:
 
 
 def check(path: Path, *, deep: bool = True) -> None:
-    """Raise `DatabaseRefused` if the file is damaged. `deep` also compares indexes and search table with the rows."""
+    """Raise `DatabaseRefused` if the file is damaged. `deep` also compares indexes with the rows.
+
+    Raises:
+        DatabaseBusy: Somebody holds it locked, which says nothing of the file.
+    """
     pragma = "integrity_check" if deep else "quick_check"
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=15)) as connection:
             found = [row[0] for row in connection.execute(f"PRAGMA {pragma}")]
             orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
     except sqlite3.DatabaseError as error:
+        if "locked" in str(error):
+            raise DatabaseBusy(f"{path} is locked by another program. Nothing was looked at; try again.") from None
         found, orphans = [str(error)], []
     if found != ["ok"] or orphans:
         what = "; ".join(found[:3]) if found != ["ok"] else f"{len(orphans)} rows point to rows that are not there"

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -44,7 +46,7 @@ def check(home: Home, database: Database, *, deep: bool = False, tell: Callable[
         return found
     tell("the search and the structure")
     if database.path:
-        found += [_search(database), _structure(database)]
+        found += [_search(home), _structure(database)]
     with database.reading() as session:
         tell("reviews")
         found.append(_reviews(session))
@@ -64,15 +66,24 @@ def file(path: Path) -> Finding:
     return Finding("file", "ok", "Every page, index and reference is whole.")
 
 
-def _search(database: Database) -> Finding:
-    """The index of the search against the pairs; 1 = also the texts, which SQLite leaves out otherwise."""
-    path = str(database.path)
-    try:
-        with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as connection:
-            connection.execute("INSERT INTO pair_fts(pair_fts, rank) VALUES ('integrity-check', 1)")
-    except sqlite3.DatabaseError as error:
-        way_out = "Make it anew: sqlite3 tempo.db \"INSERT INTO pair_fts(pair_fts) VALUES ('rebuild')\"."
-        return Finding("search", "red", f"The search does not hold what the pairs say ({error}).", way_out)
+def _search(home: Home) -> Finding:
+    """The index of the search against the pairs, in a copy: SQLite takes the write lock for as long as it compares."""
+    n_bytes, free = home.database.stat().st_size, shutil.disk_usage(home.root).free
+    if free < 2 * n_bytes:
+        fact = f"Not compared: that needs a copy of {n_bytes / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free."
+        return Finding("search", "amber", fact, "Free some space, then check again.")
+    home.cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home.cache) as folder:
+        copy = Path(folder) / "copy.db"
+        try:
+            with closing(sqlite3.connect(home.database, timeout=60)) as connection:
+                connection.execute("VACUUM INTO ?", (str(copy),))
+            with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+                # 1: also against the texts, which it leaves out otherwise.
+                connection.execute("INSERT INTO pair_fts(pair_fts, rank) VALUES ('integrity-check', 1)")
+        except sqlite3.DatabaseError as error:
+            way_out = "Make it anew: sqlite3 tempo.db \"INSERT INTO pair_fts(pair_fts) VALUES ('rebuild')\"."
+            return Finding("search", "red", f"The search does not hold what the pairs say ({error}).", way_out)
     return Finding("search", "ok", "Holds what the pairs say.")
 
 

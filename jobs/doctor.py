@@ -72,6 +72,8 @@ def database(home: Home) -> Finding:
             revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]
             damage = connection.execute("PRAGMA quick_check").fetchone()[0]
     except (TempoError, sqlite3.Error) as error:
+        if "locked" in str(error):
+            return Finding("database", "amber", f"{home.database} is locked by another program.", "Try again.")
         return Finding("database", "red", f"{home.database}: {error}", _RESTORE)
     if damage != "ok":
         return Finding("database", "red", f"{home.database} is damaged ({damage}).", _RESTORE)

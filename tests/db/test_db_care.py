@@ -11,7 +11,7 @@ from db.migrate import HEAD, create_all
 from db.reviews import ReviewItem
 from db.session import Database
 from db.tables import JobRow, MetaRow, ModelRow, RunRow, RunStageRow
-from tempo_core.errors import DatabaseRefused, TempoError
+from tempo_core.errors import DatabaseBusy, DatabaseRefused, TempoError
 from tempo_core.settings import Home
 from tempo_core.training import sealed
 
@@ -147,6 +147,18 @@ def test_a_damaged_database_gives_no_backup_and_says_so(home):
     with pytest.raises(DatabaseRefused, match="damaged"):
         backup.make(home.database, home.backups)
     assert list(home.backups.iterdir()) == []
+
+
+def test_a_locked_database_is_not_called_a_damaged_one(home, monkeypatch):
+    connect = sqlite3.connect
+    monkeypatch.setattr(backup.sqlite3, "connect", lambda *a, **k: connect(*a, **{**k, "timeout": 0.1}))
+    with closing(connect(home.database, isolation_level=None)) as holder:
+        holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(DatabaseBusy, match="locked by another program"):
+            backup.check(home.database)
+        with pytest.raises(DatabaseBusy, match="Another program holds it"):
+            backup.make(home.database, home.backups)
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(home):
