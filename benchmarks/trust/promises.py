@@ -40,11 +40,11 @@ class After:
         executed = [steps for job_id in self.job_ids if (steps := self.yard.executed(job_id))]
         again = max(map(done_again, executed), default=0)
         return [
-            none_of("not done exactly once", self._not_once(), len(self.job_ids), "jobs"),
+            none_of("jobs not done exactly once", self._not_once(), len(self.job_ids), "jobs"),
             none_of("curves without one row a step", self._curves(), len(self.run_of), "curves"),
-            none_of("of an attempt that was replaced", sum(map(late, executed)), sum(map(len, executed)), "steps"),
+            none_of("steps of a replaced attempt", sum(map(late, executed)), sum(map(len, executed)), "steps"),
             at_most("work done again after a stop", again, self.checkpoint_every, " steps", digits=0),
-            none_of("with a process left over", self._orphaned(), len(self.job_ids), "jobs"),
+            none_of("jobs with a process left over", self._orphaned(), len(self.job_ids), "jobs"),
         ]  # fmt: skip
 
     def _not_once(self) -> int:

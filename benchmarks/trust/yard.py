@@ -83,15 +83,19 @@ class Yard:
         self.started.append(process)
         return process
 
-    def child(self, job: jobs.Job) -> Process:
-        """One attempt without a worker to look after it."""
+    def child(self, job: jobs.Job, before: str = "") -> Process:
+        """One attempt without a worker to look after it; `before` is Python that it runs first."""
         ticket = f"{job.id}.{job.attempt}.{job.token}"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "jobs", "run", str(job.id)],
-            cwd=ROOT,
-            env=self.environment() | {processes.TICKET: ticket},
-            start_new_session=True,
-        )
+        script = f"{before}\nfrom jobs.__main__ import main\nraise SystemExit(main(['run', '{job.id}']))"
+        with (self.home.root / "child.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, *(["-c", script] if before else ["-m", "jobs", "run", str(job.id)])],
+                cwd=ROOT,
+                env=self.environment() | {processes.TICKET: ticket},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         self.started.append(process)
         return process
 
@@ -183,6 +187,13 @@ input()
         finally:
             process.kill()
             process.wait()
+
+    def claimed(self) -> jobs.Job:
+        """The next job, as a worker takes it."""
+        with self.database.session() as session:
+            job = jobs.claim(session, "gpu:0", lease_ms=HANG_S * 1000)
+        assert job is not None
+        return job
 
     def ranks(self, job_id: int) -> list[psutil.Process]:
         """The processes that torchrun started."""

@@ -6,6 +6,7 @@ that a checkpoint is complete, so writing and choosing them is ours.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +166,10 @@ class StageTrainer:
             about = {"step": self.step, "stage": self.stage.ordinal, "stage_sha256": self.stage.sha256}
             path = resuming.free_name(self.checkpoints, self.step)
             n_bytes = 3 * sum(weight.numel() * weight.element_size() for weight in weights.values())
-            manifest_sha256 = sealed.write(path, fill, {**about, "ranks": ranks.size()}, n_bytes=n_bytes)
-            states.rmdir()
+            try:
+                manifest_sha256 = sealed.write(path, fill, {**about, "ranks": ranks.size()}, n_bytes=n_bytes)
+            finally:
+                shutil.rmtree(states, ignore_errors=True)
             self.events.checkpoint(self.step, self.stage.ordinal, path, manifest_sha256)
             resuming.keep_newest(self.checkpoints)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from runs import CONFIG, Heard, Killed, Plan, make_examples, make_pairs, make_pl
 from safetensors.torch import load_file
 
 from tempo_core.curriculum import PairRef, training_plan
-from tempo_core.errors import Cancelled, DatasetDrift, Diverged, ModelRefused, TooFew, TooLong, VideoLost
+from tempo_core.errors import Cancelled, DatasetDrift, Diverged, ModelRefused, NoSpace, TooFew, TooLong, VideoLost
 from tempo_core.recipes import RunConfig
 from tempo_core.training import chain, loop, recipe, rows
 from tempo_core.training.recipe import Trained
@@ -139,6 +141,15 @@ def test_a_process_killed_in_the_middle_of_a_checkpoint_leaves_the_one_before(
     again = run(base, tmp_path, heard)
     assert heard.resumed_at == [3]
     assert equal(weights(again), weights(undisturbed[0]))
+
+
+def test_a_disk_without_room_for_a_checkpoint_keeps_nothing_of_it(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
+    with pytest.raises(NoSpace, match=r"10 bytes free .* Make room, then resume"):
+        run(base, tmp_path, Heard(), CONFIG)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
 def test_a_damaged_checkpoint_is_never_opened_and_the_one_before_is_taken(
