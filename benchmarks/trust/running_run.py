@@ -17,7 +17,7 @@ from tempo_core.types import Metric
 
 LEVELS = ("l1", "l2", "l3", "l4")
 NAMES = ("loss", "margin", "accuracy", "reward_chosen", "longer_wins")
-A_STEP = len(LEVELS) * len(NAMES)
+A_STEP = 1 + len(LEVELS) * len(NAMES)
 """Rows of the table that one step writes, in one transaction."""
 
 
@@ -41,10 +41,15 @@ def write(path: Path, run_id: int, n_steps: int, every_s: float, told: Queue[Any
     database, took, start_s = Database.open(path), [], time.monotonic()
     for step in range(1, n_steps + 1):
         time.sleep(max(0.0, start_s + step * every_s - time.monotonic()))
-        found = [Metric(f"{level}/{name}", step, 1 / step) for level in LEVELS for name in NAMES]
         before_s = time.monotonic()
         with database.session() as session:
-            metrics.record(session, run_id, found)
+            metrics.record(session, run_id, values(step))
         took.append(time.monotonic() - before_s)
     database.close()
     told.put(took)
+
+
+def values(step: int) -> list[Metric]:
+    """What one step tells."""
+    of_levels = [Metric(f"{level}/{name}", step, 1 / step) for level in LEVELS for name in NAMES]
+    return [Metric("dpo/loss", step, 1 / step), *of_levels]

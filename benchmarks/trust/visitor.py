@@ -43,6 +43,8 @@ class Visitor:
     """Seconds between the reruns that each fragment asks for."""
     _pages: dict[str, str] = field(default_factory=dict)
     _states: dict[str, WidgetState] = field(default_factory=dict)
+    _inside: dict[str, str] = field(default_factory=dict)
+    """The fragment that a widget belongs to, by the widget's id: touching it reruns that part alone."""
     _large: dict[str, ForwardMsg] = field(default_factory=dict)
 
     async def open(self, page: str, query: str = "") -> float:
@@ -53,7 +55,8 @@ class Visitor:
 
     async def press(self, key: str) -> float:
         """Click the button of this key; seconds until the page stands."""
-        return await self._run(WidgetState(id=self._id_of(key), trigger_value=True))
+        state = WidgetState(id=self._id_of(key), trigger_value=True)
+        return await self._run(state, fragment=self._inside.get(state.id, ""))
 
     async def type(self, key: str, text: str) -> float:
         """Fill in a text field; seconds until the page stands."""
@@ -65,7 +68,7 @@ class Visitor:
 
     async def poll(self, fragment: str) -> float:
         """One rerun of a fragment that asked for it; seconds until it stands."""
-        return await self._run(fragment=fragment)
+        return await self._run(fragment=fragment, by_itself=True)
 
     async def think(self, seconds: float) -> list[float]:
         """Look at the page, whose fragments rerun as they ask; seconds of each of these reruns."""
@@ -88,13 +91,18 @@ class Visitor:
     # ---- one run --------------------------------------------------------------------------------------------------
     async def _change(self, state: WidgetState) -> float:
         self._states[state.id] = state
-        return await self._run()
+        return await self._run(fragment=self._inside.get(state.id, ""))
 
-    async def _run(self, pressed: WidgetState | None = None, fragment: str = "") -> float:
-        """Ask for a rerun and read until it has ended; `pressed` is a widget that is set for this run only."""
+    async def _run(
+        self, pressed: WidgetState | None = None, *, fragment: str = "", by_itself: bool = False
+    ) -> float:  # fmt: skip
+        """Ask for a rerun, of one fragment or of the page, and read until it has ended.
+
+        `pressed` is a widget that is set for this run only.
+        """
         asked = BackMsg()
         client: ClientState = asked.rerun_script
-        client.query_string, client.fragment_id, client.is_auto_rerun = self.query, fragment, bool(fragment)
+        client.query_string, client.fragment_id, client.is_auto_rerun = self.query, fragment, by_itself
         client.page_name = "" if self.page in self._pages else self.page
         client.page_script_hash = self._pages.get(self.page, "")
         client.widget_states.widgets.extend([*self._states.values(), *([pressed] if pressed else [])])
@@ -142,6 +150,8 @@ class Visitor:
         if delta.new_element.WhichOneof("type") == "exception":
             raise PageFailed(f"{self.page}: {element.type} {element.message}")
         self.elements[path] = element
+        if delta.fragment_id and getattr(element, "id", ""):
+            self._inside[element.id] = delta.fragment_id
 
     def _id_of(self, key: str) -> str:
         ids = [element.id for element in self.elements.values() if str(getattr(element, "id", "")).endswith(f"-{key}")]

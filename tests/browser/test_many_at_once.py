@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import pytest
 from at_desk import saved
 from playwright.sync_api import Browser, Page, expect
 from running import HANG_MS, Studio
 
-from benchmarks.trust import databases, f05_sessions, serving
-from db import pairs, reviews
+from benchmarks.trust import databases, f05_sessions, running_run, serving, visitor
+from db import bulk, metrics, pairs, people, reviews
 from db.pair_filters import PairFilter
 from tempo_core.settings import Home
 
 ADA, BEN = serving.named(2)
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +30,39 @@ def door(filled_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield studio
 
 
+def apart(work: Coroutine[Any, Any, T]) -> T:
+    """Run it in a thread: the browser of these tests has an event loop at work in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
 def test_sessions_at_once_see_no_error_and_lose_no_decision(door: Studio):
     before = databases.tokens(door.home.database)
-    seen, _ = asyncio.run(f05_sessions.working(door, 2, rounds=1))
+    seen, _ = apart(f05_sessions.working(door, 2, rounds=1))
     assert seen.failed == [] and len(seen.took_s) == 2 * f05_sessions.A_ROUND
     assert len(seen.tokens) == 4 and set(seen.tokens) == databases.tokens(door.home.database) - before
     assert databases.faults(door.home.database) == []
+
+
+def test_the_page_of_a_run_draws_what_arrives_while_it_is_looked_at(door: Studio):
+    with door.database.session() as session:
+        bulk.decide(session, people.local(session), PairFilter(kinds=("drop",)), "accepted", token="drop")
+    run_id = running_run.start(door.database, n_steps=5)
+
+    async def watch() -> list[int]:
+        n_curves = []
+        async with visitor.visiting(door.url, serving.headers(ADA)) as one:
+            await one.open("runs")
+            (fragment,) = [name for name, every_s in one.fragments.items() if every_s < 10]
+            for step in (1, 2):
+                n_curves.append(sum(element.DESCRIPTOR.name == "PlotlyChart" for element in one.elements.values()))
+                with door.database.session() as session:
+                    metrics.record(session, run_id, running_run.values(step))
+                await one.poll(fragment)
+                assert fragment in one.fragments
+        return n_curves
+
+    assert apart(watch()) == [0, len(running_run.NAMES)]
 
 
 def test_who_comes_second_to_a_pair_reads_whose_decision_stands(browser: Browser, door: Studio):
