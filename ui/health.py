@@ -65,7 +65,7 @@ def rows(all_found: Sequence[Finding]) -> None:
             if finding.way_out:
                 st.caption(escaped(finding.way_out, longest=500))
             if finding.page:
-                st.page_link(f"pages/{finding.page}.py", label=f"Open {finding.page.capitalize()}",
+                st.page_link(f"pages/{finding.page}.py", label=f"Open {escaped(finding.page.capitalize())}",
                              icon=":material/arrow_forward:")  # fmt: skip
 
 
