@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import streamlit as st
 
 from db import jobs
 from db.jobs import Job
+from db.people import Role
 from jobs import launch
 from jobs.payloads import Payload
 from tempo_core.errors import TempoError
@@ -46,6 +48,17 @@ def telling() -> Iterator[None]:
         yield
     except TempoError as error:
         st.error(escaped(str(error), longest=1500), icon=":material/error:")
+
+
+def for_role(role: Role, *, unless: bool = False, told: str | None = None) -> dict[str, Any]:
+    """`disabled` and `help` of a button that needs this role: greyed out it says why. The verb behind it asks again.
+
+    Args:
+        unless: Greyed out in any case.
+        told: The help of who may press it.
+    """
+    why = state.why_not(role)
+    return {"disabled": unless or why is not None, "help": told if why is None else escaped(why)}
 
 
 def may_name_files(command: str) -> bool:

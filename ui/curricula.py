@@ -18,7 +18,7 @@ from tempo_core.errors import EmptyStage, TempoError, Unknown
 from tempo_core.recipes import PRESETS
 from tempo_core.types import PairRef
 from ui import charts, order_chart, state, training_order, words
-from ui.acting import asked_id, telling
+from ui.acting import asked_id, for_role, telling
 from ui.palette import palette
 from ui.text import escaped
 
@@ -121,7 +121,7 @@ def bar(axis: str, cuts: Cuts, loaded: CurriculumCard | None) -> None:
 def _save(now: Choice) -> None:
     st.caption(escaped(now.told))
     name = st.text_input("Name", key="curriculum_name", max_chars=curricula.LONGEST_NAME)
-    if st.button("Save curriculum", type="primary"):
+    if st.button("Save curriculum", type="primary", **for_role("reviewer")):
         with telling():
             with state.database().session() as session:
                 number = curricula.save(session, state.person(), name, now.cuts, now.axis, now.pacing)

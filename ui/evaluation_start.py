@@ -17,7 +17,7 @@ from tempo_core import benchmarks
 from tempo_core.benchmarks.base import TITLES
 from tempo_core.errors import TempoError
 from ui import state
-from ui.acting import may_name_files, queue, telling
+from ui.acting import for_role, may_name_files, queue, telling
 from ui.text import escaped, untrusted
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def show() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         run_id = _run(trained)
         if st.button("Measure before and after", type="primary", icon=":material/fact_check:",
-                     help="On the held-out videos of the run's dataset version"):  # fmt: skip
+                     **for_role("admin", told="On the held-out videos of the run's dataset version")):  # fmt: skip
             queue(EvaluatePayload(run_id=run_id))
     if state.person().role == ROLES[-1]:
         _in_files(run_id)

@@ -18,7 +18,7 @@ from tempo_core.errors import TempoError
 from tempo_core.level_checks import held_out_warning
 from ui import charts, state, training_order, when
 from ui import curricula as curriculum_words
-from ui.acting import asked_id, queue, telling, work
+from ui.acting import asked_id, for_role, queue, telling, work
 from ui.text import escaped
 
 HELD_OUT = 20
@@ -156,7 +156,7 @@ def _copies(seen: Preview) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption("Nobody has looked for the same footage in several files, so only equal files count as one video.")
-        if st.button("Look for copies", icon=":material/content_copy:", type="tertiary"):
+        if st.button("Look for copies", icon=":material/content_copy:", type="tertiary", **for_role("admin")):
             queue(CopiesPayload())
 
 

@@ -12,7 +12,7 @@ from db import bulk
 from db.bulk import BulkLine
 from db.pair_filters import PairFilter
 from ui import state
-from ui.acting import telling
+from ui.acting import for_role, telling
 from ui.text import escaped
 
 ACTS: Mapping[str, tuple[str, str]] = {
@@ -35,8 +35,8 @@ def section(wanted: PairFilter, total: int) -> None:
         st.page_link("pages/review.py", label="Review one by one", icon=":material/compare:",
                      query_params=wanted.with_status(None).as_query())  # fmt: skip
         for verdict, (words, icon) in ACTS.items():
-            st.button(f"{escaped(words)} all…", icon=icon, key=f"bulk_{verdict}", disabled=total == 0,
-                      on_click=_ask, args=(verdict,))  # fmt: skip
+            st.button(f"{escaped(words)} all…", icon=icon, key=f"bulk_{verdict}", on_click=_ask,
+                      args=(verdict,), **for_role("reviewer", unless=total == 0))  # fmt: skip
         _last_ones()
     if verdict := st.session_state.get(ASKED):
         _confirm(wanted, verdict)
@@ -85,7 +85,7 @@ def _last_ones() -> None:
             left, right = st.columns([4, 1], vertical_alignment="center")
             left.caption(escaped(_said(line), longest=300))
             if right.button("Undo", key=f"bulk_undo_{line.token}", icon=":material/undo:",
-                            disabled=line.n_undone >= line.n):  # fmt: skip
+                            **for_role("reviewer", unless=line.n_undone >= line.n)):  # fmt: skip
                 _undo(line)
 
 

@@ -15,7 +15,7 @@ from tempo_core.settings import EMBEDDED_MODEL
 from tempo_core.types import Input
 from tempo_core.video_llms import checkpoints
 from ui import state
-from ui.acting import queue, telling
+from ui.acting import for_role, queue, telling
 from ui.text import escaped
 
 TOKENS = 512
@@ -79,7 +79,7 @@ def _form(n_kept: int, served: bool, address: str) -> None:
     magnitudes = middle.multiselect("Magnitudes r", MAGNITUDES, MAGNITUDES, help="Large r = strong = easy")
     limit = right.number_input("At most this many videos (0 = all)", 0, 100_000, 0)
     seed = right.number_input("Seed", 0, 2**31 - 1, 0)
-    if not st.form_submit_button("Make pairs", type="primary", disabled=n_kept == 0):
+    if not st.form_submit_button("Make pairs", type="primary", **for_role("admin", unless=n_kept == 0)):
         return
     with telling():
         who = _server(address, model, frames_as) if served else _folder(model, asked_on)

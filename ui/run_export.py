@@ -8,7 +8,7 @@ from db import artifacts, jobs, runs
 from db.jobs import Job
 from jobs.payloads import ExportModelPayload
 from ui import state
-from ui.acting import queue, work
+from ui.acting import for_role, queue, work
 from ui.text import escaped, untrusted
 
 FORMS = {"adapter": "Adapters only (small; needs the base model)", "merged": "Merged model (loads by itself)"}
@@ -30,7 +30,8 @@ def show(run_id: int) -> None:
         )
         left, right = st.columns([5, 2], vertical_alignment="bottom")
         form = left.radio("Form", list(FORMS), format_func=FORMS.__getitem__, key=f"export_form_{run_id}")
-        if right.button("Export", icon=":material/download:", key=f"export_{run_id}", width="stretch"):
+        if right.button("Export", icon=":material/download:", key=f"export_{run_id}", width="stretch",
+                        **for_role("admin")):  # fmt: skip
             queue(ExportModelPayload(run_id, form))
         work("export_model")
         for artifact in made:

@@ -17,6 +17,7 @@ from tempo_core.errors import TempoError
 from tempo_core.recipes import PACINGS, PRESETS, RECIPES, RunConfig
 from tempo_core.settings import EMBEDDED_MODEL
 from ui import run_curriculum, run_estimate, state, words
+from ui.acting import for_role
 from ui.text import escaped
 
 ERROR, SKIP, SMALLER = "is an error", "is left out", "trains one smaller step"
@@ -146,9 +147,9 @@ def _fields(source: Source | None, frozen: dict[int, DatasetCard], sets: Sequenc
     few = st.radio("A level with fewer pairs than one step", (ERROR, SKIP, SMALLER), horizontal=True)
     with st.container(horizontal=True):
         config = _settings(replace(source.config, recipe=recipe, pacing=pacing), source.key)
-        start = st.button("Start", type="primary", icon=":material/play_arrow:")
-        estimate = st.button("Estimate", icon=":material/timer:", help=ESTIMATE)
-        elsewhere = st.button("Train elsewhere", icon=":material/local_shipping:", help=ELSEWHERE)
+        start = st.button("Start", type="primary", icon=":material/play_arrow:", **for_role("admin"))
+        estimate = st.button("Estimate", icon=":material/timer:", **for_role("admin", told=ESTIMATE))
+        elsewhere = st.button("Train elsewhere", icon=":material/local_shipping:", **for_role("admin", told=ELSEWHERE))
     pressed: Literal["", "start", "estimate", "elsewhere"] = (
         "start" if start else "estimate" if estimate else "elsewhere" if elsewhere else ""
     )
