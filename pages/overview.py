@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import streamlit as st
 
 from db import jobs, overview
@@ -15,8 +13,6 @@ from ui.next_step import Step, next_step
 from ui.teach import what_a_pair_is
 from ui.text import escaped
 
-TIGHT_BYTES = 5e9
-"""Free space under which a checkpoint or a proxy may no longer fit."""
 FAILED_AT = {
     "draw": "library", "scan": "library", "judge": "library", "relink": "library", "copies": "library",
     "pair": "pairs", "train": "runs", "estimate": "runs", "export_model": "runs", "evaluate": "evaluate",
@@ -84,13 +80,7 @@ def _problems(now: Stand) -> None:
     if newest and newest[0].state == "failed":
         page = FAILED_AT.get(newest[0].kind, "runs")
         st.page_link(f"pages/{page}.py", label=f"Open {TITLES[page]} to try again", icon=":material/arrow_forward:")
-    free = shutil.disk_usage(state.home().root).free
-    if free < TIGHT_BYTES:
-        st.warning(
-            f"Only {free / 1e9:.2f} GB are free where the studio keeps its files. Before the next run, delete old "
-            "exports or checkpoints, or move the studio (TEMPO_HOME) to a bigger disk.",
-            icon=":material/hard_drive:",
-        )
+    health.room()
     if waiting and not launch.worker_alive(state.database()):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.warning("Work is queued, but no worker is there to do it.", icon=":material/engineering:")

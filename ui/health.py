@@ -9,7 +9,7 @@ import streamlit as st
 from db import backup, people
 from db.health import Finding
 from jobs import launch
-from jobs.health import findings
+from jobs.health import disk, findings
 from jobs.payloads import CheckPayload
 from ui import server, state
 from ui.acting import open_jobs, queue, start_worker, telling
@@ -41,6 +41,13 @@ def on_the_overview() -> None:
     if reds:
         st.page_link("pages/doctor.py", label=f"Health has something for you: {escaped(', '.join(reds))}",
                      icon=":material/monitor_heart:")  # fmt: skip
+
+
+def room() -> None:
+    """A warning where the disk is nearly full."""
+    found = disk(state.home())
+    if found.level != "ok":
+        st.warning(escaped(f"{found.fact} {found.way_out}", longest=400), icon=":material/hard_drive:")
 
 
 def headline(all_found: Sequence[Finding]) -> None:

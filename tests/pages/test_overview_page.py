@@ -91,7 +91,7 @@ def test_what_is_in_the_way_is_said_with_the_way_out(filled, home, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12, 3 * 10**9))
     monkeypatch.setattr("ui.library_folders.places.folders", lambda _: [_gone(root)])
     said = texts(opened("overview")).replace("**", "")
-    assert "Only 3.00 GB are free" in said
+    assert "3.0 GB are free where the studio keeps its files. Delete old exports" in said
     assert "is gone: 9 of 9 files are missing" in said
     assert "Work is queued, but no worker is there" in said
 
