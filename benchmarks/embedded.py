@@ -67,7 +67,7 @@ class Studio:
     def open(cls, root: Path) -> Studio:
         home = Home(root.resolve()).make()
         migrate.upgrade(home)
-        database = Database.open(home.database)
+        database = Database.of(home)
         with database.reading() as session:
             return cls(home, database, people.local(session))
 

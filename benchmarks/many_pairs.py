@@ -47,7 +47,7 @@ SYLLABLES = ("ba", "ko", "mi", "ren", "tu", "sal", "ve", "dor", "lin", "pha", "g
 def build(home: Home, n_pairs: int = 100_000, n_videos: int = 3000, seed: int = 0) -> Database:
     """Fill an empty home. The database is open for writing and reading."""
     migrate.upgrade(home)
-    database, rng = Database.open(home.database), np.random.default_rng(seed)
+    database, rng = Database.of(home), np.random.default_rng(seed)
     n_videos = min(n_videos, n_pairs)
     with database.session() as session:
         me, ada = people.local(session), people.add(session, "bench|ada", "Ada", "reviewer")

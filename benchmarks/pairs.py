@@ -52,7 +52,7 @@ def main() -> None:
 def measure(home: Home, n_pairs: int, repeats: int) -> dict[str, float]:
     start = time.perf_counter()
     known = home.database.exists()
-    database = Database.open(home.database) if known else many_pairs.build(home, n_pairs)
+    database = Database.of(home) if known else many_pairs.build(home, n_pairs)
     figures = {"pairs": float(n_pairs), "build_s": time.perf_counter() - start, "load": os.getloadavg()[0]}
     with database.reading() as session:
         person = people.local(session)

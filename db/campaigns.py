@@ -276,7 +276,7 @@ def decided_by(session: Session, person: Person, pair_id: int) -> bool:
 def _decided_here(session: Session, person: Person, campaign_id: int) -> set[int]:
     """Pairs of a campaign that this person ever decided alone."""
     m, r = CampaignPairRow, ReviewRow
-    mine = select(m.pair_id).join(r, r.pair_id == m.pair_id).where(m.campaign_id == campaign_id, m.drawn)
+    mine = select(m.pair_id).join(r, r.pair_id == m.pair_id).where(m.campaign_id == campaign_id, m.drawn == 1)
     return set(session.execute(mine.where(r.reviewer_id == person.id, r.bulk.is_(None))).scalars())
 
 
@@ -286,7 +286,7 @@ def _open_to(session: Session, person: Person, row: CampaignRow, given: Given | 
     given = of_campaign(session, row.id) if given is None else given
     out = verdicts.withdrawn_in(session, row.id)
     columns: tuple[Any, ...] = (m.pair_id, m.stratum_id, m.ordinal, m.claimed_by, m.claim_until_ms)
-    drawn = session.execute(select(*columns).where(m.campaign_id == row.id, m.drawn).order_by(m.ordinal)).all()
+    drawn = session.execute(select(*columns).where(m.campaign_id == row.id, m.drawn == 1).order_by(m.ordinal)).all()
     if row.kind == "second":
         ended, out = set[int](), out | _decided_here(session, person, row.id)
     else:
@@ -312,7 +312,7 @@ def _size(session: Session, row: CampaignRow) -> tuple[int, int]:
         done = sum(s.n_read for s in found)
         return done + sum(s.n_sample - s.n_read for s in found if not s.ended), done
     m, out = CampaignPairRow, verdicts.withdrawn_in(session, row.id)
-    drawn = session.execute(select(m.pair_id).where(m.campaign_id == row.id, m.drawn)).scalars()
+    drawn = session.execute(select(m.pair_id).where(m.campaign_id == row.id, m.drawn == 1)).scalars()
     asked = [pair_id for pair_id in drawn if pair_id not in out]
     return len(asked) * readers(row.settings), sum(len(given.get(pair_id, ())) for pair_id in asked)
 

@@ -6,16 +6,21 @@ expressions.
 
 from __future__ import annotations
 
+import hashlib
+import re
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Connection
+from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, bindparam, cast
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.functions import FunctionElement
 
+from db import postgres
 from tempo_core.errors import DatabaseRefused
 
 BUSY_MS = 15_000
@@ -99,6 +104,64 @@ def insert_for(session: Session) -> Any:
     return sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
 
 
+class _Elements(FunctionElement[str]):
+    """The elements of a JSON list, as rows."""
+
+    inherit_cache = True
+
+
+@compiles(_Elements)
+def _elements(element: _Elements, compiler: Any, **named: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **named)})"
+
+
+@compiles(_Elements, "postgresql")
+def _elements_postgres(element: _Elements, compiler: Any, **named: Any) -> str:
+    return f"json_array_elements_text(CAST({compiler.process(element.clauses, **named)} AS JSON))"
+
+
+def each_of(numbers: str) -> ColumnElement[int]:
+    """The whole numbers of a JSON list, to be selected."""
+    return cast(
+        _Elements(bindparam(None, numbers)).table_valued("value").c.value,
+        BigInteger().with_variant(Integer(), "sqlite"),
+    )
+
+
+class _Found(FunctionElement[Any]):
+    """Whether `pair_fts` holds the words, which each engine wants written in its own way."""
+
+    inherit_cache = True
+
+
+@compiles(_Found)
+def _found(element: _Found, compiler: Any, **named: Any) -> str:
+    return f"pair_fts MATCH {compiler.process(next(iter(element.clauses)), **named)}"
+
+
+@compiles(_Found, "postgresql")
+def _found_postgres(element: _Found, compiler: Any, **named: Any) -> str:
+    return f"pair_fts.words @@ to_tsquery('tempo', {compiler.process(list(element.clauses)[1], **named)})"
+
+
+_TOKEN = re.compile(r"[^\W_]+")
+
+
+def matching(search: str, *, unfinished: bool) -> FunctionElement[Any]:
+    """Pairs of `pair_fts` with all these words, in any order. Quoted, so that nothing is taken as an operator.
+
+    Args:
+        unfinished: Of the last word only the beginning was typed.
+    """
+    quoted = [f'"{token}"' for token in _TOKEN.findall(search)]
+    if quoted and unfinished:
+        quoted[-1] += "*"
+    plain = _TOKEN.findall(postgres.words_of(search))
+    return _Found(
+        bindparam(None, " ".join(quoted) or '""'), bindparam(None, postgres.query_of(plain, unfinished=unfinished))
+    )
+
+
 def prepare(connection: sqlite3.Connection, *, read_only: bool, busy_ms: int) -> None:
     """The settings of every SQLite connection."""
     connection.execute(f"PRAGMA busy_timeout={busy_ms}")
@@ -168,12 +231,21 @@ SEARCH_TABLE = (
 )
 
 
+EXTRAS = hashlib.sha256(
+    repr((TRIGGERS, EXPRESSION_INDEXES, SEARCH_TABLE, postgres.FUNCTIONS, postgres.TRIGGERS, postgres.SEARCH)).encode()
+).hexdigest()
+"""Changes with everything that `ensure_extras` makes, so that a changed trigger is noticed at start."""
+
+
 def ensure_extras(connection: Connection) -> None:
     """Make triggers, the search table and expression indexes what the code says. Running it twice changes nothing."""
+    if connection.dialect.name != "sqlite":
+        for name, on in EXPRESSION_INDEXES.items():
+            connection.exec_driver_sql(f"CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {on}")
+        postgres.ensure_extras(connection)
+        return
     for name, on in EXPRESSION_INDEXES.items():
         _ensure(connection, "index", name, f"CREATE UNIQUE INDEX {name} ON {on}")
-    if connection.dialect.name != "sqlite":
-        return
     if _ensure(connection, "table", "pair_fts", SEARCH_TABLE):
         connection.exec_driver_sql("INSERT INTO pair_fts(pair_fts) VALUES ('rebuild')")
     for name, body in TRIGGERS.items():
@@ -182,9 +254,6 @@ def ensure_extras(connection: Connection) -> None:
 
 def _ensure(connection: Connection, kind: str, name: str, sql: str) -> bool:
     """Create, or replace where the stored text differs. True if something was made."""
-    if connection.dialect.name != "sqlite":
-        connection.exec_driver_sql(sql.replace(f"INDEX {name}", f"INDEX IF NOT EXISTS {name}"))
-        return True
     row: Any = connection.exec_driver_sql(
         "SELECT sql FROM sqlite_master WHERE type = ? AND name = ?", (kind, name)
     ).fetchone()

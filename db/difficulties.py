@@ -124,7 +124,7 @@ def refs(
         values: tuple[Any, ...] = (*row[:3], level_of[row[0]] or None, *row[3:])
         found[row[0]] = PairRef(*values)
     r = ReviewRow
-    edited = or_(r.swapped, r.edited_chosen.is_not(None), r.edited_rejected.is_not(None))
+    edited = or_(r.swapped == 1, r.edited_chosen.is_not(None), r.edited_rejected.is_not(None))
     ids = set(session.execute(select(r.pair_id).where(edited)).scalars()) & found.keys()
     for pair_id, decided in standing(session, sorted(ids)).items():
         row = session.execute(select(p.chosen, p.rejected).where(p.id == pair_id)).one()

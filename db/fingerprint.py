@@ -1,6 +1,7 @@
-"""The structure of a SQLite database as a value, so that an upgraded one can be compared with a fresh one.
+"""The structure of a database as a value, so that an upgraded one can be compared with a fresh one.
 
-Not the text in `sqlite_master`: a batch migration writes the same table in other words.
+On SQLite not the text in `sqlite_master`: a batch migration writes the same table in other words. On Postgres as its
+catalogue words it, without the schema's name.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ OURS = "name NOT LIKE 'sqlite_%' AND name <> 'alembic_version' AND NOT (type = '
 
 def fingerprint(connection: Connection) -> dict[str, Any]:
     """Tables with columns, keys, checks and indexes; triggers; the search table."""
+    if connection.dialect.name != "sqlite":
+        return {"tables": _tables_on_server(connection), "triggers": dict(_rows(connection, _FUNCTIONS))}
     master = _rows(connection, f"SELECT type, name, sql FROM sqlite_master WHERE {OURS} ORDER BY type, name")
     tables = {name: sql for kind, name, sql in master if kind == "table"}
     return {
@@ -69,3 +72,31 @@ def _folded(sql: str) -> str:
 
 def _rows(connection: Connection, sql: str) -> list[Any]:
     return list(connection.exec_driver_sql(sql).all())
+
+
+_OURS = "c.relnamespace = current_schema()::regnamespace AND c.relname <> 'alembic_version'"
+_PARTS = (
+    "SELECT c.relname, 'column ' || a.attname, concat_ws(' ', format_type(a.atttypid, a.atttypmod), a.attnotnull, "
+    "pg_get_expr(d.adbin, d.adrelid)) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
+    "LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum "
+    f"WHERE {_OURS} AND c.relkind IN ('r', 'v') AND a.attnum > 0 AND NOT a.attisdropped",
+    "SELECT c.relname, 'rule ' || k.conname, pg_get_constraintdef(k.oid, true) FROM pg_class c "
+    f"JOIN pg_constraint k ON k.conrelid = c.oid WHERE {_OURS}",
+    "SELECT c.relname, 'index ' || i.indexrelid::regclass, pg_get_indexdef(i.indexrelid, 0, true) FROM pg_class c "
+    f"JOIN pg_index i ON i.indrelid = c.oid WHERE {_OURS}",
+    "SELECT c.relname, 'trigger ' || t.tgname, pg_get_triggerdef(t.oid, true) FROM pg_class c "
+    f"JOIN pg_trigger t ON t.tgrelid = c.oid WHERE {_OURS} AND NOT t.tgisinternal",
+    f"SELECT c.relname, 'view', pg_get_viewdef(c.oid, true) FROM pg_class c WHERE {_OURS} AND c.relkind = 'v'",
+)
+_FUNCTIONS = (
+    "SELECT proname, coalesce(pg_get_function_sqlbody(oid), prosrc) FROM pg_proc "
+    "WHERE pronamespace = current_schema()::regnamespace"
+)
+
+
+def _tables_on_server(connection: Connection) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for query in _PARTS:
+        for table, part, text in _rows(connection, query):
+            found.setdefault(table, {})[part] = text
+    return found

@@ -86,7 +86,7 @@ def shelf(session: Session) -> Shelf:
         name = PurePosixPath(rel_path)
         for called in {name.name, name.stem}:
             by_name.setdefault(called, []).append((rel_path, video_id))
-    current = session.execute(select(t.video_id, t.id).where(t.current, t.n_clips > 0))
+    current = session.execute(select(t.video_id, t.id).where(t.current == 1, t.n_clips > 0))
     return Shelf(
         roots=tuple(session.execute(select(LibraryRow.root)).scalars()),
         by_sha={sha256: video_id for video_id, sha256, _, _ in rows if sha256},

@@ -2,7 +2,8 @@
 
 A running job belongs to whoever holds its `token`. Each claim draws a new one, and every change to a running job asks
 for it, so a process that was frozen past its lease can no longer write. Leases count milliseconds since the machine
-started, not the time of day: a clock that is set changes nothing.
+started, not the time of day: a clock that is set changes nothing. On Postgres, which many machines share, they count by
+the server's clock.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, CursorResult, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, CursorResult, delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from db import runs
@@ -99,6 +100,27 @@ class Worker:
     process: Process
     version: str
     lease_until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What leases are counted by."""
+
+    now_ms: int
+    machine: str | None
+    """The one whose clock it is, and void are the leases of any other; None for a server's, by which all count."""
+
+    def is_over(self, lease_until_ms: int, boot: str | None) -> bool:
+        """Whether a lease that was taken on the machine `boot` has ended."""
+        return lease_until_ms < self.now_ms or self.machine not in (None, boot)
+
+
+def clock(session: Session) -> Clock:
+    """The clock of the leases in this database, now."""
+    if session.get_bind().dialect.name == "sqlite":
+        return Clock(boot_ms(), boot_id())
+    now = session.scalar(text("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"))
+    return Clock(cast(int, now), None)
 
 
 def boot_ms() -> int:
@@ -247,7 +269,8 @@ def claim(
     if row is None:
         return None
     row.state, row.resource, row.attempt, row.token = "running", resource, row.attempt + 1, uuid.uuid4().hex
-    row.lease_until_ms, row.boot_id, row.host = boot_ms() + lease_ms, boot_id(), host or platform.node()
+    row.lease_until_ms = clock(session).now_ms + lease_ms
+    row.boot_id, row.host = boot_id(), host or platform.node()
     # Known before the process is: whoever looks after the job finds it, also when the worker dies in between. The mark
     # is there because another studio in the same cluster has a job 1 as well.
     row.launcher, row.handle = launcher, f"tempo-{row.id}-{row.attempt}-{row.token[:8]}"
@@ -273,7 +296,7 @@ def running(session: Session) -> tuple[Job, ...]:
 
 def late(session: Session, job: Job) -> bool:
     """Whether a running job's lease is over; that of a clock which started anew since is over, too."""
-    return job.boot_id != boot_id() or job.lease_until_ms < boot_ms()
+    return clock(session).is_over(job.lease_until_ms, job.boot_id)
 
 
 def lost(session: Session, job_id: int, token: str, error_class: str, error: str, exit_code: int | None = None) -> Job:
@@ -290,20 +313,26 @@ def lead(session: Session, me: Process, version: str, *, lease_ms: int, gone: Se
     Args:
         gone: Ids of worker rows whose process is known to have ended.
     """
-    void = or_(WorkerRow.boot_id != me.boot_id, WorkerRow.lease_until_ms < boot_ms(), WorkerRow.id.in_(gone))
-    mine = (WorkerRow.pid == me.pid) & (WorkerRow.pid_started == me.pid_started)
-    session.execute(delete(WorkerRow).where(void, ~mine))
+    now = clock(session)
     row = session.scalars(select(WorkerRow)).first()
+    if row is not None and not _is(row, me) and (row.id in gone or now.is_over(row.lease_until_ms, row.boot_id)):
+        session.delete(row)
+        session.flush()
+        row = None
     if row is None:
         row = WorkerRow(
             host=me.host, boot_id=me.boot_id, pid=me.pid, pid_started=me.pid_started, lease_until_ms=0, version=version
         )
         session.add(row)
-    elif (row.pid, row.pid_started) != (me.pid, me.pid_started):
+    elif not _is(row, me):
         return None
-    row.lease_until_ms = boot_ms() + lease_ms
+    row.lease_until_ms = now.now_ms + lease_ms
     session.flush()
     return row.id
+
+
+def _is(row: WorkerRow, process: Process) -> bool:
+    return (row.boot_id, row.pid, row.pid_started) == (process.boot_id, process.pid, process.pid_started)
 
 
 def resign(session: Session, worker_id: int) -> None:
@@ -313,9 +342,8 @@ def resign(session: Session, worker_id: int) -> None:
 
 def leader(session: Session) -> Worker | None:
     """The worker whose lease still runs."""
-    query = select(WorkerRow).where(WorkerRow.lease_until_ms >= boot_ms(), WorkerRow.boot_id == boot_id())
-    row = session.scalars(query).first()
-    if row is None:
+    row = session.scalars(select(WorkerRow)).first()
+    if row is None or clock(session).is_over(row.lease_until_ms, row.boot_id):
         return None
     process = Process(row.pid, row.pid_started, row.boot_id, row.host)
     return Worker(row.id, process, row.version, row.lease_until_ms)
@@ -345,7 +373,7 @@ def started(session: Session, job_id: int, token: str, pid: int, pid_started: in
 
 def beat(session: Session, job_id: int, token: str, *, lease_ms: int) -> None:
     """Renew the lease, or raise `LeaseLost`."""
-    _change(session, job_id, token, lease_until_ms=boot_ms() + lease_ms)
+    _change(session, job_id, token, lease_until_ms=clock(session).now_ms + lease_ms)
 
 
 def cancel_requested(session: Session, job_id: int) -> bool:

@@ -7,7 +7,6 @@ transaction: it happens as a whole or not at all. `create_all` is for tests that
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.orm import Session
 
-from db import backup, dialect, people
+from db import backup, dialect, people, postgres
 from db.fingerprint import fingerprint
 from db.session import Database, now_ms
 from db.tables import Base
@@ -29,8 +28,7 @@ HEAD = "0005"
 """The newest revision in migrations/versions (a test holds the two together)."""
 
 SCRIPTS = Path(__file__).parent.parent / "migrations"
-EXTRAS = hashlib.sha256(repr((dialect.TRIGGERS, dialect.EXPRESSION_INDEXES, dialect.SEARCH_TABLE)).encode()).hexdigest()
-"""Changes with every trigger and index that `ensure_extras` makes, so that a changed one is noticed at start."""
+EXTRAS = dialect.EXTRAS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +48,8 @@ def upgrade(home: Home) -> Upgrade:
             the database is as it was.
     """
     home.make()
+    if home.database_url is not None:
+        return _upgrade_server(home)
     dialect.refuse_unsafe(home.root)
     if _state(home.database) == (HEAD, EXTRAS):
         return Upgrade(HEAD, HEAD)
@@ -57,7 +57,7 @@ def upgrade(home: Home) -> Upgrade:
         revision, extras = _state(home.database)
         if (revision, extras) == (HEAD, EXTRAS):
             return Upgrade(HEAD, HEAD)
-        _refuse_newer(home.database, revision)
+        _refuse_newer(str(home.database), revision)
         kept = backup.make(home.database, home.backups, f"before-{HEAD}") if revision is not None else None
         database = Database.open(home.database)
         try:
@@ -76,8 +76,34 @@ def revision_of(path: Path) -> str:
     revision, _ = _state(path)
     if revision is None:
         raise DatabaseRefused(f"{path} holds no tables of TEMPO Studio.")
-    _refuse_newer(path, revision)
+    _refuse_newer(str(path), revision)
     return revision
+
+
+def _upgrade_server(home: Home) -> Upgrade:
+    """The same on Postgres, whose backups are the administrator's. The transaction is alone by the writers' lock."""
+    database = Database.of(home)
+    try:
+        with database.readable_errors(), database.reader.connect() as connection:
+            revision, extras = _state_on_server(connection, database.name)
+        if (revision, extras) != (HEAD, EXTRAS):
+            _refuse_newer(database.name, revision)
+            _migrate(database, None)
+        return Upgrade(revision, HEAD)
+    finally:
+        database.close()
+
+
+def _state_on_server(connection: Connection, name: str) -> tuple[str | None, str | None]:
+    """As `_state`, of the tables where ours are to lie."""
+    names = set(inspect(connection).get_table_names())
+    if names and not {"alembic_version", "meta"} <= names:
+        raise DatabaseRefused(f"{name} has tables, but not those of TEMPO Studio. Make a database of its own for it.")
+    if not names:
+        postgres.refuse_unfit(connection)
+        return None, None
+    revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return revision, connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'extras'").scalar()
 
 
 def _state(path: Path) -> tuple[str | None, str | None]:
@@ -102,20 +128,18 @@ def _state(path: Path) -> tuple[str | None, str | None]:
     return revision[0] if revision else None, extras[0] if extras else None
 
 
-def _refuse_newer(path: Path, revision: str | None) -> None:
+def _refuse_newer(name: str, revision: str | None) -> None:
     known = {script.name.partition("_")[0] for script in (SCRIPTS / "versions").glob("*.py")}
     if revision is not None and revision not in known:
         raise DatabaseRefused(
-            f"{path} was made by a newer version of TEMPO Studio (revision {revision}; this one knows up to {HEAD}). "
+            f"{name} was made by a newer version of TEMPO Studio (revision {revision}; this one knows up to {HEAD}). "
             "Update the program, or restore the backup that the newer version made before it upgraded."
         )
 
 
 def _migrate(database: Database, kept: Path | None) -> None:
     """FK off -> BEGIN -> revisions -> extras -> checks -> COMMIT -> FK on (the pragma is ignored in a transaction)."""
-    with database.readable_errors(), database.writer.connect() as connection:
-        driver: Any = connection.connection.dbapi_connection
-        driver.execute("PRAGMA foreign_keys=OFF")
+    with database.readable_errors(), database.writer.connect() as connection, _free_keys(connection):
         try:
             with connection.begin():
                 _run_revisions(connection)
@@ -126,8 +150,20 @@ def _migrate(database: Database, kept: Path | None) -> None:
                     people.local(session)
         except DatabaseRefused as error:
             raise DatabaseRefused(f"{error} Nothing was changed. {_way_out(kept)}") from None
-        finally:
-            driver.execute("PRAGMA foreign_keys=ON")
+
+
+@contextmanager
+def _free_keys(connection: Connection) -> Iterator[None]:
+    """SQLite changes a table by making it anew, which its foreign keys would refuse."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys=ON")
 
 
 def _run_revisions(connection: Connection) -> None:
@@ -144,16 +180,20 @@ def _run_revisions(connection: Connection) -> None:
 def finish(connection: Connection) -> None:
     """What follows every schema change: extras, and a note of what they are."""
     dialect.ensure_extras(connection)
-    note = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-    connection.exec_driver_sql(note, ("extras", EXTRAS))
-    connection.exec_driver_sql(note, ("upgraded_ms", str(now_ms())))
+    note = "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+    connection.execute(text(note), {"key": "extras", "value": EXTRAS})
+    connection.execute(text(note), {"key": "upgraded_ms", "value": str(now_ms())})
 
 
 def _compare(connection: Connection) -> None:
-    orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-    if orphans:
-        raise DatabaseRefused(f"The upgrade would leave {len(orphans)} rows that point to nothing.")
-    expected, found = expected_structure(), fingerprint(connection)
+    if connection.dialect.name == "sqlite":
+        orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+        if orphans:
+            raise DatabaseRefused(f"The upgrade would leave {len(orphans)} rows that point to nothing.")
+        expected = expected_structure()
+    else:
+        expected = _expected_on_server(connection)
+    found = fingerprint(connection)
     if found != expected:
         parts = expected["tables"].keys() | found["tables"].keys()
         wrong = sorted(name for name in parts if expected["tables"].get(name) != found["tables"].get(name))
@@ -167,6 +207,18 @@ def expected_structure() -> dict[str, Any]:
         Base.metadata.create_all(connection)
         dialect.ensure_extras(connection)
         return fingerprint(connection)
+
+
+def _expected_on_server(connection: Connection) -> dict[str, Any]:
+    """The same on Postgres, made in a schema of its own that is never committed."""
+    with connection.begin_nested() as aside:
+        connection.exec_driver_sql("CREATE SCHEMA tempo_expected")
+        connection.exec_driver_sql("SET LOCAL search_path TO tempo_expected")
+        Base.metadata.create_all(connection)
+        dialect.ensure_extras(connection)
+        found = fingerprint(connection)
+        aside.rollback()
+    return found
 
 
 def _way_out(kept: Path | None) -> str:
@@ -188,6 +240,6 @@ def create_all(database: Database) -> None:
         Base.metadata.create_all(connection)
         connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL)")
         if connection.exec_driver_sql("SELECT count(*) FROM alembic_version").scalar() == 0:
-            connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (HEAD,))
+            connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
         finish(connection)
         people.local(session)

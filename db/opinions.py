@@ -71,7 +71,7 @@ def _asked(session: Session, campaign_id: int, pair_id: int) -> Any:
         .join(c, c.id == m.campaign_id)
         .join(p, p.id == m.pair_id)
         .outerjoin(s, s.id == m.stratum_id)
-        .where(m.campaign_id == campaign_id, m.pair_id == pair_id, m.drawn)
+        .where(m.campaign_id == campaign_id, m.pair_id == pair_id, m.drawn == 1)
     )
     found = session.execute(query.with_for_update(of=m)).one_or_none()
     if found is None:

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, func, literal_column, or_, select, table, text
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, literal_column, or_, select, table
 from sqlalchemy.orm import Session
 
-from db import level_cuts, withdrawals
+from db import dialect, level_cuts, withdrawals
 from db.level_cuts import QUARTERS as QUARTERS
 from db.level_cuts import checked as checked
 from db.tables import FilterResultRow, PairRow, PairScoreRow, ReviewRow
@@ -248,12 +248,10 @@ SHORTEST_BEGINNING = 3
 
 
 def matching(search: str) -> Any:
-    """All words, in any order; the last one may be unfinished. Quoted, so that nothing is taken as an operator."""
+    """All words, in any order; the last one may be unfinished."""
     tokens = _TOKEN.findall(search)
-    quoted = [f'"{token}"' for token in tokens]
-    if tokens and len(tokens[-1]) >= SHORTEST_BEGINNING and search[-1:].isalnum():
-        quoted[-1] += "*"
-    return text("pair_fts MATCH :words").bindparams(words=" ".join(quoted) or '""')
+    unfinished = bool(tokens) and len(tokens[-1]) >= SHORTEST_BEGINNING and search[-1:].isalnum()
+    return dialect.matching(search, unfinished=unfinished)
 
 
 # ---- levels ---------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import Text, cast, func, select
 from sqlalchemy.orm import Session
 
 from db import pair_filters, withdrawals
@@ -60,7 +60,7 @@ def every_hit(session: Session, columns: PairColumns, words: str) -> Numbers:
         if len(columns.hits) >= KEPT_SEARCHES:
             columns.hits.clear()
         # One text instead of 100,000 rows: three times as fast.
-        joined = select(func.group_concat(pair_filters.HIT)).select_from(pair_filters.FTS)
+        joined = select(func.aggregate_strings(cast(pair_filters.HIT, Text), ",")).select_from(pair_filters.FTS)
         text = session.execute(joined.where(pair_filters.matching(words))).scalar_one() or ""
         ids = np.fromstring(text, np.int64, sep=",")
         columns.hits[words] = np.sort(columns.places(ids))

@@ -109,7 +109,7 @@ def _candidates(session: Session, version_id: int) -> tuple[int, int]:
 
 def _rules(session: Session, version_id: int) -> Iterator[Rule]:
     f = FilterResultRow
-    columns: tuple[Any, ...] = (f.name, f.rule, func.count(), func.count().filter(f.passed.is_(False)))
+    columns: tuple[Any, ...] = (f.name, f.rule, func.count(), func.count().filter(f.passed == 0))
     query = (
         select(*columns)
         .join(PairRow, PairRow.id == f.pair_id)

@@ -54,7 +54,7 @@ class Change:
 def key(session: Session) -> str:
     """Another word whenever a video, a judgement or a pair came, went or changed."""
     v, t = VideoRow, TimelineRow
-    judged = select(func.count(), func.sum(t.id)).join(v, v.id == t.video_id).where(t.current, v.status == "ok")
+    judged = select(func.count(), func.sum(t.id)).join(v, v.id == t.video_id).where(t.current == 1, v.status == "ok")
     others = (func.max(PairRow.id), func.count(SegmentationRow.likeness))
     return "/".join(map(str, (*session.execute(judged).one(), *(session.execute(select(n)).scalar() for n in others))))
 
@@ -63,7 +63,7 @@ def measured(session: Session) -> Measured:
     """The counted values of every usable video."""
     v, t = VideoRow, TimelineRow
     columns: tuple[Any, ...] = (t.video_id, t.config_sha256, t.n_shots, t.n_clips, t.left_out_by, t.rules)
-    query = select(*columns).join(v, v.id == t.video_id).where(t.current, v.status == "ok").order_by(t.video_id)
+    query = select(*columns).join(v, v.id == t.video_id).where(t.current == 1, v.status == "ok").order_by(t.video_id)
     rows = session.execute(query).all()
     groupings = _groupings(session)
     values = [_values(row.rules) for row in rows]
@@ -90,7 +90,7 @@ def _values(rules: list[Any]) -> tuple[float, float, float, float]:
 def _groupings(session: Session) -> dict[str, Grouping]:
     """By the thresholds' hash; there are few of them."""
     t = TimelineRow
-    some = select(func.min(t.id)).where(t.current).group_by(t.config_sha256)
+    some = select(func.min(t.id)).where(t.current == 1).group_by(t.config_sha256)
     rows = session.execute(select(t.config_sha256, t.params).where(t.id.in_(some)))
     return {sha256: tuple(float(params.get(name, np.nan)) for name in SHAPES) for sha256, params in rows}
 
@@ -108,7 +108,7 @@ def shots(session: Session) -> dict[int, Shots]:
         select(t.video_id, t.shots, s.likeness)
         .join(v, v.id == t.video_id)
         .join(s, s.id == t.segmentation_id)
-        .where(t.current, v.status == "ok")
+        .where(t.current == 1, v.status == "ok")
     )
     return {video_id: _shots(found, alike) for video_id, found, alike in session.execute(query)}
 
@@ -187,7 +187,7 @@ def narrowed(known: Measured, video_ids: Collection[int]) -> Measured:
 def thresholds_now(session: Session) -> Richness:
     """The thresholds under which most videos stand; the defaults where nothing was judged."""
     t = TimelineRow
-    most = select(func.max(t.id)).where(t.current).group_by(t.config_sha256).order_by(func.count().desc()).limit(1)
+    most = select(func.max(t.id)).where(t.current == 1).group_by(t.config_sha256).order_by(func.count().desc()).limit(1)
     params = session.execute(select(t.params).where(t.id == most.scalar_subquery())).scalar_one_or_none()
     if params is None:
         return Richness()

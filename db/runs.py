@@ -231,8 +231,14 @@ def _n_steps(session: Session, run_id: int) -> int:
 def last_values(session: Session, run_id: int) -> dict[str, tuple[int, float]]:
     """(step, value) of the newest value of each metric."""
     m = MetricRow
-    newest = select(m.key, func.max(m.step), m.value).where(m.run_id == run_id, m.value.is_not(None)).group_by(m.key)
-    return {key: (step, value) for key, step, value in session.execute(newest) if value is not None}
+    told = select(m.key, func.max(m.step).label("step")).where(m.run_id == run_id, m.value.is_not(None))
+    last = told.group_by(m.key).subquery()
+    newest = select(m.key, m.step, m.value).join(last, (last.c.key == m.key) & (last.c.step == m.step))
+    return {
+        key: (step, value)
+        for key, step, value in session.execute(newest.where(m.run_id == run_id))
+        if value is not None
+    }
 
 
 def settle_sft_steps(session: Session, run_id: int, n_steps: int, told: Mapping[str, Any]) -> RunCard:
@@ -405,7 +411,7 @@ def checkpoints(session: Session, run_id: int) -> list[Checkpoint]:
     """The whole ones, the newest first: where to resume from is the first."""
     c = CheckpointRow
     query = select(c.run_id, c.stage, c.step, c.attempt, c.rel_path, c.manifest_sha256).where(c.run_id == run_id)
-    return [Checkpoint(*row) for row in session.execute(query.where(c.complete).order_by(c.step.desc()))]
+    return [Checkpoint(*row) for row in session.execute(query.where(c.complete == 1).order_by(c.step.desc()))]
 
 
 def forget_checkpoints(session: Session, run_id: int, steps: Sequence[int]) -> None:

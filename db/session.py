@@ -1,7 +1,9 @@
 """The two doors to the database: `session()` writes, `reading()` is a snapshot.
 
-Verbs take the session first and never commit. Writers of one process pass a gate, because SQLite's own busy handler
-is unfair; the gate lives in the `Database`, not in a module, since the web server re-imports modules.
+Verbs take the session first and never commit. One transaction writes at a time on either engine: SQLite locks the
+file, Postgres takes a lock of ours (`postgres.begin_writing`; decisions/0018). Writers of one process pass a gate
+first, because SQLite's own busy handler is unfair; the gate lives in the `Database`, not in a module, since the web
+server re-imports modules.
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import Session
 
-from db import dialect
-from tempo_core.errors import DatabaseBusy, NoSpace, TempoError
+from db import dialect, postgres
+from tempo_core.errors import DatabaseBusy, DatabaseRefused, NoSpace, TempoError
+from tempo_core.settings import Home
 
 Fence = Callable[[Session], None]
 """Runs first in every write transaction; raises when this process must not write any more."""
@@ -41,22 +44,44 @@ class Database:
         self._inside = threading.local()
 
     @classmethod
+    def of(cls, home: Home, fence: Fence | None = None, *, busy_ms: int = dialect.BUSY_MS) -> Database:
+        """A studio's database: the file in its home, or the server that TEMPO_DATABASE_URL names."""
+        return cls.open(home.database_url or home.database, fence, busy_ms=busy_ms)
+
+    @classmethod
     def open(cls, where: str | Path, fence: Fence | None = None, *, busy_ms: int = dialect.BUSY_MS) -> Database:
-        """Open a SQLite file or a URL. Tables are made by `migrate.upgrade`, not here."""
+        """Open a SQLite file or a Postgres URL. Tables are made by `migrate.upgrade`, not here.
+
+        Raises:
+            DatabaseRefused: SQLite would lose data there, or the URL is none of Postgres.
+        """
         if isinstance(where, str) and "://" in where:
-            url = make_url(where)
-        else:
-            url = URL.create("sqlite+pysqlite", database=str(Path(where).resolve()))
-        if url.get_backend_name() == "sqlite":
-            dialect.refuse_unsafe(Path(url.database or "").parent)
-        return cls(url, fence, busy_ms=busy_ms)
+            return cls(_of_postgres(where), fence, busy_ms=busy_ms)
+        file = Path(where).resolve()
+        dialect.refuse_unsafe(file.parent)
+        return cls(URL.create("sqlite+pysqlite", database=str(file)), fence, busy_ms=busy_ms)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """One file, which the studio itself backs up. A Postgres database is its administrator's to back up."""
+        return self.path is not None
+
+    @property
+    def is_there(self) -> bool:
+        """False once somebody removed the file under a running program."""
+        return self.path is None or self.path.exists()
+
+    @property
+    def name(self) -> str:
+        """For people: the path, or the URL without its password."""
+        return str(self.path) if self.path else self.url.render_as_string(hide_password=True)
 
     @contextmanager
     def session(self) -> Iterator[Session]:
         """A write transaction: committed at the end of the block, rolled back on any exception."""
         door = Session(self.writer, expire_on_commit=False)
         with self._one_writer(), self.readable_errors(), door as session, session.begin():
-            # BEGIN IMMEDIATE now: who waits for the lock should wait here, not in the middle of the work.
+            # The lock is taken now: who waits for it should wait here, not in the middle of the work.
             session.connection()
             if self.fence is not None:
                 self.fence(session)
@@ -76,9 +101,6 @@ class Database:
     def _one_writer(self) -> Iterator[None]:
         if getattr(self._inside, "writing", False):
             raise ValueError("session() inside session(): pass the open session on instead")
-        if self.path is None:
-            yield
-            return
         if not self._gate.acquire(timeout=self.busy_ms / 1000):
             raise self._busy("another part of this program is")
         self._inside.writing = True
@@ -90,39 +112,54 @@ class Database:
 
     @contextmanager
     def readable_errors(self) -> Iterator[None]:
-        """A locked database and a full disk, in words for people."""
+        """A locked database, a full disk and a server that is away, in words for people."""
         try:
             yield
         except OperationalError as error:
-            told = self._told(str(error.orig))
+            told = self._told(str(error.orig), getattr(error.orig, "sqlstate", None))
             if told is None:
                 raise
             raise told from error
 
-    def _told(self, reason: str) -> TempoError | None:
-        if "locked" in reason or "busy" in reason:
+    def _told(self, reason: str, sqlstate: str | None) -> TempoError | None:
+        if sqlstate == postgres.LOCK_NOT_AVAILABLE or (self.is_sqlite and ("locked" in reason or "busy" in reason)):
             return self._busy("another program is")
-        if "disk is full" in reason or "disk I/O error" in reason:
-            return NoSpace(f"{self.path}: {reason}. Nothing of this step was saved. Free some space, then try again.")
+        if sqlstate == postgres.DISK_FULL or "disk is full" in reason or "disk I/O error" in reason:
+            return NoSpace(f"{self.name}: {reason}. Nothing of this step was saved. Free some space, then try again.")
+        if not self.is_sqlite and (sqlstate is None or sqlstate.startswith(postgres.AWAY)):
+            return DatabaseBusy(
+                f"The database server of {self.name} does not answer ({reason.strip().splitlines()[0]}). Nothing of "
+                "this step was saved; try again once it is back, or correct TEMPO_DATABASE_URL."
+            )
         return None
 
     def _busy(self, who: str) -> DatabaseBusy:
         return DatabaseBusy(
-            f"The database {self.path or self.url.database} stayed locked for {self.busy_ms / 1000:g} s: {who} writing "
+            f"The database {self.name} stayed locked for {self.busy_ms / 1000:g} s: {who} writing "
             "to it. Nothing was lost; try again, or close the program that holds it open."
         )
 
 
+def _of_postgres(where: str) -> URL:
+    try:
+        url = make_url(where)
+    except ArgumentError:
+        url = None
+    if url is None or url.get_backend_name() != "postgresql":
+        kind = where.partition("://")[0]
+        raise DatabaseRefused(
+            f"TEMPO_DATABASE_URL begins with {kind}://; it must be postgresql+psycopg://user@host/name. Leave it unset "
+            "for the SQLite file in TEMPO_HOME."
+        )
+    return url.set(drivername="postgresql+psycopg")
+
+
 def _engine(url: URL, *, read_only: bool, busy_ms: int) -> Engine:
+    pool: dict[str, Any] = {"pool_size": 5 if read_only else 1, "max_overflow": 3 if read_only else 0}
     if url.get_backend_name() != "sqlite":
-        options: dict[str, Any] = {"postgresql_readonly": True} if read_only else {}
-        return create_engine(url, hide_parameters=True, execution_options=options)
+        return postgres.engine(url, read_only=read_only, busy_ms=busy_ms, **pool)
     engine = create_engine(
-        url,
-        hide_parameters=True,
-        connect_args={"check_same_thread": False, "isolation_level": None},
-        pool_size=5 if read_only else 1,
-        max_overflow=3 if read_only else 0,
+        url, hide_parameters=True, connect_args={"check_same_thread": False, "isolation_level": None}, **pool
     )
 
     @event.listens_for(engine, "connect")

@@ -123,7 +123,7 @@ def _decide_read(session: Session, state: StratumState) -> int:
         .join(m, here)
         .join(p, p.id == o.pair_id)
         .join(UserRow, UserRow.id == o.reviewer_id)
-        .where(m.stratum_id == state.id, o.campaign_id == state.campaign_id, m.drawn, p.status == "pending")
+        .where(m.stratum_id == state.id, o.campaign_id == state.campaign_id, m.drawn == 1, p.status == "pending")
     )
     done = 0
     for row in session.execute(query.order_by(m.ordinal)).all():

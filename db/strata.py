@@ -211,12 +211,12 @@ def fill_up(session: Session, campaign_id: int) -> None:
     if not gone:
         return
     here, all_gone = update(m).where(m.campaign_id == campaign_id), verdicts.withdrawn_pairs()
-    lost = select(m.stratum_id, m.pair_id).where(m.campaign_id == campaign_id, m.drawn, m.pair_id.in_(all_gone))
+    lost = select(m.stratum_id, m.pair_id).where(m.campaign_id == campaign_id, m.drawn == 1, m.pair_id.in_(all_gone))
     for stratum_id, pair_id in session.execute(lost).all():
         if stratum_id is None or pair_id not in gone:
             continue
         session.execute(here.where(m.pair_id == pair_id).values(drawn=False), execution_options=QUIETLY)
-        later = select(m.pair_id).where(m.stratum_id == stratum_id, ~m.drawn, m.pair_id.not_in(all_gone))
+        later = select(m.pair_id).where(m.stratum_id == stratum_id, m.drawn == 0, m.pair_id.not_in(all_gone))
         following = session.execute(later.order_by(m.ordinal).limit(1)).scalar_one_or_none()
         if following is not None:
             drawn = here.where(m.pair_id == following).values(drawn=True)

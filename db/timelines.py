@@ -138,7 +138,7 @@ def record(
     if row is not None and row.current:
         return row.id
     session.execute(
-        update(TimelineRow).where(TimelineRow.video_id == video_id, TimelineRow.current).values(current=False)
+        update(TimelineRow).where(TimelineRow.video_id == video_id, TimelineRow.current == 1).values(current=False)
     )
     if row is None:
         row = TimelineRow(
@@ -179,7 +179,7 @@ def _columns(judgement: Judgement) -> dict[str, Any]:
 
 def current(session: Session, video_id: int) -> StoredTimeline | None:
     row = session.execute(
-        select(TimelineRow).where(TimelineRow.video_id == video_id, TimelineRow.current)
+        select(TimelineRow).where(TimelineRow.video_id == video_id, TimelineRow.current == 1)
     ).scalar_one_or_none()
     return stored(row) if row is not None else None
 
@@ -195,7 +195,7 @@ def kept(session: Session, video_ids: Collection[int] | None = None) -> list[Kep
     """Videos that passed every rule and whose file is there, by id."""
     query = (
         select(VideoRow, TimelineRow)
-        .join(TimelineRow, (TimelineRow.video_id == VideoRow.id) & TimelineRow.current)
+        .join(TimelineRow, (TimelineRow.video_id == VideoRow.id) & (TimelineRow.current == 1))
         .where(VideoRow.status == "ok", TimelineRow.left_out_by.is_(None))
         .order_by(VideoRow.id)
     )

@@ -127,7 +127,7 @@ def counts(session: Session, campaign_id: int, given: Given | None = None) -> di
     """(pairs read, bad among them) of each stratum, as of now; a pair that could not be called counts as bad."""
     given = of_campaign(session, campaign_id) if given is None else given
     m, gone = CampaignPairRow, withdrawn_in(session, campaign_id)
-    query = select(m.pair_id, m.stratum_id).where(m.campaign_id == campaign_id, m.drawn, m.stratum_id.is_not(None))
+    query = select(m.pair_id, m.stratum_id).where(m.campaign_id == campaign_id, m.drawn == 1, m.stratum_id.is_not(None))
     return counted(session.execute(query), given, gone)
 
 

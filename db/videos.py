@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
-from db import withdrawals
+from db import dialect, withdrawals
 from db.session import now_ms
 from db.tables import LibraryRow, LocationRow, PairRow, TimelineRow, VideoRow
 from db.withdrawals import give_back as give_back
@@ -387,8 +387,8 @@ def places_of(session: Session, video_ids: Collection[int]) -> dict[int, list[tu
 
 
 def id_list(wanted: str) -> Select[tuple[int]]:
-    """A list of ids as one bound value: SQLite binds at most 32,766 variables."""
-    return select(func.json_each(wanted).table_valued("value").c.value)
+    """A list of ids, as JSON, as one bound value: SQLite binds at most 32,766 variables."""
+    return select(dialect.each_of(wanted))
 
 
 def _cards() -> Select[Any]:
@@ -402,7 +402,7 @@ def _cards() -> Select[Any]:
 
 
 def _current() -> ColumnElement[bool]:
-    return (TimelineRow.video_id == VideoRow.id) & TimelineRow.current
+    return (TimelineRow.video_id == VideoRow.id) & (TimelineRow.current == 1)
 
 
 def _is_kept() -> ColumnElement[bool]:

@@ -110,7 +110,7 @@ class Heartbeat(threading.Thread):
 
     def __init__(self, home: Home, ticket: Ticket, rhythm: Rhythm) -> None:
         super().__init__(name="heartbeat", daemon=True)
-        self._database = Database.open(home.database, busy_ms=2_000)
+        self._database = Database.of(home, busy_ms=2_000)
         self._home, self._ticket, self._rhythm = home, ticket, rhythm
         self._over = threading.Event()
         # torchrun starts each rank in a session of its own: killed, it would leave them alive on their devices.
@@ -149,7 +149,7 @@ def run(args: Namespace) -> int:
     sys.stdout, sys.stderr = Blotting(sys.stdout), Blotting(sys.stderr)
     home = Home.from_environment()
     heartbeat = Heartbeat(home, ticket, Rhythm.from_environment())
-    database = Database.open(home.database, fence=ticket.fence)
+    database = Database.of(home, fence=ticket.fence)
     if int(os.environ.get("RANK", "0")):
         return _follower(database, ticket, home)
     try:

@@ -45,7 +45,7 @@ def open_studio() -> Studio:
     """The home folder with its database, made or brought up to date."""
     home = Home.from_environment().make()
     migrate.upgrade(home)
-    database = Database.open(home.database)
+    database = Database.of(home)
     with database.reading() as session:
         return Studio(home, database, people.local(session))
 

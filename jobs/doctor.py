@@ -52,7 +52,7 @@ def examine(home: Home) -> list[Finding]:
     file = database(home)
     # A database that is damaged or of another version cannot be asked for the queue.
     current = file.level == "ok" and not file.way_out and home.database.exists()
-    opened = Database.open(home.database) if current else None
+    opened = Database.of(home) if current else None
     try:
         found = [file, *health.findings(home, opened)]
     finally:

@@ -108,7 +108,7 @@ def worker_alive(database: Database) -> bool:
     """Whether some process looks after the queue."""
     with database.reading() as session:
         worker = jobs.leader(session)
-    return worker is not None and processes.alive(worker.process.pid, worker.process.pid_started)
+    return worker is not None and processes.lives(worker.process)
 
 
 def ensure_worker(database: Database, home: Home) -> None:

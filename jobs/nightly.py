@@ -13,7 +13,7 @@ def care(home: Home, database: Database) -> None:
 
     Of a damaged file there is no backup: seven of them would push out the last whole one.
     """
-    if backup.made_today(home.backups):
+    if not database.is_sqlite or backup.made_today(home.backups):
         return
     try:
         whole = integrity.file(home.database)

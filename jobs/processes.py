@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from db.jobs import Process, boot_id
+
 TICKET = "TEMPO_JOB"
 """Environment variable `<job>.<attempt>.<token>` of a job's processes."""
 
@@ -56,6 +58,11 @@ def holding(path: Path) -> list[psutil.Process]:
             if process.pid != os.getpid() and any(file.path == str(path) for file in process.open_files()):
                 found.append(process)
     return found
+
+
+def lives(process: Process) -> bool:
+    """Whether a process that holds a lease still runs. On another machine only the lease can tell."""
+    return process.boot_id != boot_id() or alive(process.pid, process.pid_started)
 
 
 def memory_bytes(pid: int) -> tuple[int, int]:

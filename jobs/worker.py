@@ -68,7 +68,7 @@ class Worker:
             print("Another worker leads already; nothing to do.", flush=True)
             return 0
         print(f"Worker {self.id} leads, pid {self.me.pid}, jobs run by {launchers.chosen()}.", flush=True)
-        while not self._over and self.home.database.exists():
+        while not self._over and self.database.is_there:
             try:
                 if not self._lead():
                     print("Another worker took over.", flush=True)
@@ -219,7 +219,8 @@ class Worker:
         self._lead_until_s = time.monotonic() + self.rhythm.beat_s
         with self.database.reading() as session:
             other = jobs.leader(session)
-        if other and other.process.pid != self.me.pid and processes.alive(other.process.pid, other.process.pid_started):
+        other = other if other and other.process != self.me else None
+        if other and processes.lives(other.process):
             return False
         try:
             with self.database.session() as session:
@@ -228,7 +229,7 @@ class Worker:
                     self.me,
                     VERSION,
                     lease_ms=round(self.rhythm.lease_s * 1000),
-                    gone=(other.id,) if other and other.process.pid != self.me.pid else (),
+                    gone=(other.id,) if other else (),
                 )
         except DatabaseBusy as error:
             # Perhaps a job froze inside a write: nobody can lead or start anything, but somebody must end it.
@@ -247,7 +248,7 @@ class Worker:
         return self._launchers[name]
 
     def _resign(self) -> None:
-        if self.id is not None and self.home.database.exists():
+        if self.id is not None and self.database.is_there:
             with self.database.session() as session:
                 jobs.resign(session, self.id)
         print("The worker ends; running jobs run on and the next worker looks after them.", flush=True)
@@ -262,7 +263,7 @@ def work(_: Namespace) -> int:
     # Of a launcher that is not safe to use the worker should not learn later.
     launchers.named(launchers.chosen(), home)
     migrate.upgrade(home)
-    return Worker(home, Database.open(home.database, busy_ms=_BUSY_MS), Rhythm.from_environment()).run()
+    return Worker(home, Database.of(home, busy_ms=_BUSY_MS), Rhythm.from_environment()).run()
 
 
 def _command(job_id: int, ranks: int) -> list[str]:

@@ -51,7 +51,7 @@ given = context.config.attributes.get("connection")
 if given is not None:
     run(given)
 else:
-    database = Database.open(Home.from_environment().make().database)
+    database = Database.of(Home.from_environment().make())
     with database.writer.connect() as opened, opened.begin():
         run(opened)
     database.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 TRUST_REMOTE_CODE = False
@@ -21,10 +21,13 @@ class Home:
     """The folder that holds everything the studio writes (TEMPO_HOME, default `./.tempo`)."""
 
     root: Path
+    database_url: str | None = field(default=None, repr=False)
+    """A Postgres server's (TEMPO_DATABASE_URL) in the place of the file; it may hold a password."""
 
     @classmethod
     def from_environment(cls) -> Home:
-        return cls(Path(os.environ.get("TEMPO_HOME") or ".tempo").resolve())
+        root = Path(os.environ.get("TEMPO_HOME") or ".tempo").resolve()
+        return cls(root, os.environ.get("TEMPO_DATABASE_URL") or None)
 
     def make(self) -> Home:
         for folder in (self.root, self.media, self.models, self.runs, self.cache, self.backups, self.exports):
@@ -33,6 +36,7 @@ class Home:
 
     @property
     def database(self) -> Path:
+        """The file; `db.session.Database.of` opens it, or the server in its place."""
         return self.root / "tempo.db"
 
     @property

@@ -31,7 +31,7 @@ def home() -> Home:
 def database() -> Database:
     """The database, brought up to date before its first use."""
     migrate.upgrade(home())
-    return Database.open(home().database)
+    return Database.of(home())
 
 
 @cache

@@ -67,7 +67,7 @@ def build(root: Path, n_videos: int, n_pairs: int, size: tuple[int, int] = SIZE)
     """Draw the videos beside the home and make the pairs by the product's own verbs."""
     home = Home(root / "home").make()
     migrate.upgrade(home)
-    database = Database.open(home.database)
+    database = Database.of(home)
     folder = root / "videos"
     folder.mkdir()
     with database.session() as session:

@@ -1,49 +1,105 @@
-"""A real database file with people in it, and a shelf that fills it. Each test gets its own copy of a closed file."""
+"""A real database with people in it, and a shelf that fills it. Each test gets its own copy of a prepared one.
 
-import shutil
+Every test of `engine` runs on SQLite and, marked `postgres`, on a Postgres server, and expects the same values of both.
+What is about SQLite itself is marked `sqlite`.
+"""
+
+from pathlib import Path
 
 import pytest
+from prepared import Databases, Files
 from shelf import Shelf
 
+from benchmarks.trust.postgres_server import NoServer, Server
 from db import bulk, datasets, people
 from db.migrate import create_all
 from db.pair_filters import PairFilter
 from db.session import Database
 
+ENGINES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+
+def pytest_generate_tests(metafunc):
+    if "engine" in metafunc.fixturenames:
+        about_sqlite = metafunc.definition.get_closest_marker("sqlite")
+        metafunc.parametrize("engine", ENGINES[:1] if about_sqlite else ENGINES, indirect=True, scope="session")
+
 
 @pytest.fixture(scope="session")
-def empty_file(tmp_path_factory):
-    """Tables and three people."""
-    path = tmp_path_factory.mktemp("empty") / "tempo.db"
-    database = Database.open(path)
+def server():
+    try:
+        started = Server.start()
+    except NoServer as error:
+        pytest.skip(str(error))
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    made = Files(tmp_path_factory.mktemp("prepared"))
+    made.fill("empty", three_people)
+    return made
+
+
+@pytest.fixture(scope="session")
+def on_server(server):
+    made = Databases(server)
+    made.fill("empty", three_people)
+    return made
+
+
+@pytest.fixture(scope="session")
+def engine(request):
+    """Where databases are prepared; "empty" has tables and three people."""
+    return request.getfixturevalue("files" if request.param == "sqlite" else "on_server")
+
+
+@pytest.fixture(scope="session")
+def frozen_videos(tmp_path_factory):
+    return tmp_path_factory.mktemp("frozen")
+
+
+@pytest.fixture(scope="session")
+def empty_file(files):
+    return files.path("empty")
+
+
+@pytest.fixture(scope="session")
+def frozen_file(files, frozen_videos):
+    """Ten videos with two accepted pairs each, frozen as version 1."""
+    files.fill("frozen", lambda database: freeze(database, frozen_videos), "empty")
+    return files.path("frozen")
+
+
+def three_people(database):
     create_all(database)
-    shelf = Shelf(database, path.parent)
+    shelf = Shelf(database, Path())
     shelf.person("Ada")
     shelf.person("Bob")
-    database.close()
-    return path
 
 
-@pytest.fixture(scope="session")
-def frozen_file(empty_file, tmp_path_factory):
-    """Ten videos with two accepted pairs each, frozen as version 1."""
-    path = tmp_path_factory.mktemp("frozen") / "tempo.db"
-    shutil.copy(empty_file, path)
-    database = Database.open(path)
-    shelf = Shelf(database, path.parent)
+def freeze(database, folder):
+    shelf = Shelf(database, folder)
     for video in "abcdefghij":
         shelf.pairs(2, video)
     me = shelf.look(people.local)
     shelf.do(bulk.decide, me, PairFilter(), "accepted", token="all")
     shelf.do(datasets.freeze, me, "first", held_out_share=0.2)
-    database.close()
-    return path
 
 
 @pytest.fixture
-def database(empty_file, tmp_path):
-    shutil.copy(empty_file, tmp_path / "tempo.db")
-    opened = Database.open(tmp_path / "tempo.db")
+def base(engine, frozen_videos, request):
+    """The name of what the test's database is a copy of. Files that prepare more of their own override it."""
+    if "frozen" not in request.fixturenames:
+        return "empty"
+    engine.fill("frozen", lambda database: freeze(database, frozen_videos), "empty")
+    return "frozen"
+
+
+@pytest.fixture
+def database(engine, base, tmp_path):
+    opened = Database.open(engine.copy(base, tmp_path))
     yield opened
     opened.close()
 
@@ -56,11 +112,9 @@ def shelf(database, tmp_path):
 
 
 @pytest.fixture
-def frozen(frozen_file, shelf):
-    """The shelf's database, now with a frozen version; the version's id."""
-    shelf.database.close()
-    shutil.copy(frozen_file, shelf.database.path)
-    shelf.folder = frozen_file.parent
+def frozen(frozen_videos, shelf):
+    """The shelf's database has a frozen version; the version's id."""
+    shelf.folder = frozen_videos
     return 1
 
 

@@ -104,6 +104,7 @@ def test_freezing_the_same_again_is_the_same_version(shelf, me, frozen):
     assert len(shelf.look(datasets.listing)) == 1
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "statement",
     [
@@ -136,19 +137,15 @@ def test_a_frozen_version_cannot_be_changed(shelf, me, database, statement):
     ],
 )
 def test_one_changed_byte_anywhere_in_what_training_reads_is_drift(shelf, frozen, database, change):
-    connection = sqlite3.connect(database.path)
-    assert connection.execute(change).rowcount == 1
-    connection.commit()
-    connection.close()
+    with database.session() as session:
+        assert session.execute(text(change)).rowcount == 1
     with pytest.raises(DatasetDrift, match="Freeze a new version, or restore a backup"):
         shelf.look(datasets.verify, frozen)
 
 
 def test_a_video_that_moved_is_no_drift(shelf, frozen, database):
-    connection = sqlite3.connect(database.path)
-    connection.execute("UPDATE location SET rel_path = 'moved/' || rel_path")
-    connection.commit()
-    connection.close()
+    with database.session() as session:
+        session.execute(text("UPDATE location SET rel_path = 'moved/' || rel_path"))
     shelf.look(datasets.verify, frozen)
 
 
@@ -299,10 +296,8 @@ def test_an_sft_set_is_known_by_its_content(shelf, me):
 def test_a_changed_answer_is_drift(shelf, me, database):
     set_id = shelf.do(sft_sets.create, me, "questions", "world", drafts(shelf))
     shelf.look(sft_sets.verify, set_id)
-    connection = sqlite3.connect(database.path)
-    connection.execute("UPDATE sft_item SET answer = 'event 9' WHERE ordinal = 2")
-    connection.commit()
-    connection.close()
+    with database.session() as session:
+        session.execute(text("UPDATE sft_item SET answer = 'event 9' WHERE ordinal = 2"))
     with pytest.raises(DatasetDrift, match="questions"):
         shelf.look(sft_sets.verify, set_id)
 

@@ -87,6 +87,7 @@ PLANS = (
 )
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(("ask", "step"), PLANS)
 def test_lists_are_read_from_an_index_without_sorting(shelf, ask, step):
     shelf.pairs(2)

@@ -291,7 +291,7 @@ def test_eight_reviewers_in_four_processes_decide_200_pairs_each_at_once(shelf, 
         numbers = f"WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {8 * n_each})"
         session.execute(text(f"{numbers} INSERT INTO pair (uid, {copied}) SELECT 'copy ' || i, {copied} FROM n, pair"))
     persons = [shelf.person(f"p{number}") for number in range(8)]
-    told = judged(database.path, persons, n_each)
+    told = judged(database.path or database.url.render_as_string(), persons, n_each)
     assert [(one.name, one.error) for one in told if one.error] == []
     taken = [pair_id for one in told for pair_id in one.pair_ids]
     assert [len(one.pair_ids) for one in told] == [n_each] * 8
@@ -300,6 +300,7 @@ def test_eight_reviewers_in_four_processes_decide_200_pairs_each_at_once(shelf, 
 
 
 # ---- append-only ----------------------------------------------------------------------------------------------------
+@pytest.mark.sqlite
 @pytest.mark.parametrize("recursive", ["ON", "OFF"])
 @pytest.mark.parametrize(
     "statement",

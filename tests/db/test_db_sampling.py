@@ -1,6 +1,5 @@
 """Samples of strata: drawn once, read blind, no verdict before the end, and the rest decided by what they say."""
 
-import shutil
 from itertools import count
 
 import pytest
@@ -10,7 +9,6 @@ from db import bulk, campaigns, opinions, pairs, reviews, settling, strata, verd
 from db.campaigns import left_is_chosen
 from db.pair_filters import NO_FILTER, PairFilter
 from db.reviews import Conflict, ReviewItem
-from db.session import Database
 from db.settling import NoVerdict
 from db.strata import Asked
 from tempo_core import acceptance
@@ -30,23 +28,30 @@ def forty(shelf, kind="shuffle"):
 
 
 @pytest.fixture(scope="module")
-def forty_file(empty_file, tmp_path_factory):
-    path = tmp_path_factory.mktemp("forty") / "tempo.db"
-    shutil.copy(empty_file, path)
-    database = Database.open(path)
-    shelf = Shelf(database, path.parent)
-    forty(shelf)
-    database.close()
-    return path, shelf.ids, shelf.recipe
+def forty_pairs(engine, tmp_path_factory):
+    """Forty pairs are prepared as "forty"; the shelf that made them."""
+    made = []
+
+    def fill(database):
+        made.append(Shelf(database, tmp_path_factory.mktemp("forty")))
+        forty(made[0])
+
+    engine.fill("forty", fill, "empty")
+    return made[0]
 
 
 @pytest.fixture
-def filled(forty_file, shelf):
-    """The shelf's database, now with forty pairs."""
-    path, ids, shelf.recipe = forty_file
-    shelf.database.close()
-    shutil.copy(path, shelf.database.path)
-    shelf.folder, shelf.ids = path.parent, dict(ids)
+def base(request):
+    if "filled" in request.fixturenames:
+        request.getfixturevalue("forty_pairs")
+        return "forty"
+    return "empty"
+
+
+@pytest.fixture
+def filled(forty_pairs, shelf):
+    """The shelf's database has forty pairs."""
+    shelf.recipe, shelf.folder, shelf.ids = forty_pairs.recipe, forty_pairs.folder, dict(forty_pairs.ids)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from db import dialect, people
 from db.dialect import sqlite_verdict
@@ -17,6 +17,7 @@ def pragma(session, name):
     return session.execute(text(f"PRAGMA {name}")).scalar()
 
 
+@pytest.mark.sqlite
 def test_both_doors_have_the_settings_that_keep_data_safe(database):
     with database.session() as session:
         assert [pragma(session, name) for name in ("journal_mode", "synchronous", "foreign_keys")] == ["wal", 2, 1]
@@ -26,7 +27,7 @@ def test_both_doors_have_the_settings_that_keep_data_safe(database):
 
 
 def test_the_reading_door_refuses_to_write(database):
-    with pytest.raises(OperationalError, match="readonly"), database.reading() as session:
+    with pytest.raises(DBAPIError, match=r"readonly|read-only"), database.reading() as session:
         session.execute(text("UPDATE app_user SET name = 'x'"))
 
 
@@ -56,7 +57,7 @@ def test_a_fence_stops_a_process_that_lost_its_lease_before_it_writes(database):
     def fence(session):
         raise LeaseLost("This process no longer owns its job.")
 
-    fenced = Database.open(database.path, fence)
+    fenced = Database(database.url, fence)
     with pytest.raises(LeaseLost), fenced.session() as session:
         session.execute(text("UPDATE app_user SET name = 'x'"))
     fenced.close()
@@ -64,6 +65,7 @@ def test_a_fence_stops_a_process_that_lost_its_lease_before_it_writes(database):
         assert session.execute(text("SELECT count(*) FROM app_user WHERE name = 'x'")).scalar() == 0
 
 
+@pytest.mark.sqlite
 def test_a_locked_database_is_told_in_words_and_works_afterwards(database):
     impatient = Database.open(database.path, busy_ms=50)
     other = sqlite3.connect(database.path, isolation_level=None)
@@ -81,7 +83,7 @@ def test_a_locked_database_is_told_in_words_and_works_afterwards(database):
 
 
 def test_a_writer_that_keeps_the_gate_is_told_too(database):
-    impatient = Database.open(database.path, busy_ms=50)
+    impatient = Database(database.url, busy_ms=50)
     inside, release = threading.Event(), threading.Event()
 
     def hold():
@@ -99,6 +101,7 @@ def test_a_writer_that_keeps_the_gate_is_told_too(database):
     impatient.close()
 
 
+@pytest.mark.sqlite
 def test_a_full_disk_is_told_in_words_and_leaves_the_database_whole(database):
     with database.session() as session:
         pages = pragma(session, "page_count")
@@ -114,10 +117,11 @@ def test_a_full_disk_is_told_in_words_and_leaves_the_database_whole(database):
 
 def test_rows_must_point_to_rows_that_are_there(database):
     insert = "INSERT INTO location (library_id, rel_path, video_id, seen_ms) VALUES (7, 'a', 7, 0)"
-    with pytest.raises(IntegrityError, match="FOREIGN KEY"), database.session() as session:
+    with pytest.raises(IntegrityError, match=r"(?i)foreign key"), database.session() as session:
         session.execute(text(insert))
 
 
+@pytest.mark.sqlite
 def test_a_column_takes_only_its_own_type(database):
     """A numpy integer would otherwise be stored as bytes, and read as something else."""
     insert = "INSERT INTO library (root, name, created_ms) VALUES ('r', 'n', x'0100000000000000')"
@@ -126,7 +130,7 @@ def test_a_column_takes_only_its_own_type(database):
 
 
 def test_an_error_text_shows_no_values(database):
-    with pytest.raises(OperationalError) as caught, database.session() as session:
+    with pytest.raises(DBAPIError) as caught, database.session() as session:
         session.execute(text("SELECT nothing FROM app_user WHERE name = :name"), {"name": "a secret prompt"})
     assert "a secret prompt" not in str(caught.value)
 

@@ -25,6 +25,7 @@ from db.tables import Base
 from tempo_core.errors import DatabaseRefused
 from tempo_core.settings import Home
 
+pytestmark = pytest.mark.sqlite
 ROOT = Path(__file__).parent.parent.parent
 
 

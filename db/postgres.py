@@ -1,0 +1,193 @@
+"""What Postgres needs beside the tables: how a transaction begins, triggers, and the search.
+
+Everything is named without a schema, so that it lies where the tables lie; `migrate` makes a second copy in a schema of
+its own to compare with. Meanings are those of `dialect`; decisions/0018 tells what differs and why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+
+from tempo_core.errors import DatabaseRefused
+
+OLDEST = 140_000
+"""14 is the first with CREATE OR REPLACE TRIGGER and functions that bind names when they are made."""
+
+LOCK_NOT_AVAILABLE, DISK_FULL = "55P03", "53100"
+AWAY = ("08", "57P")
+"""Beginnings of the codes for a lost connection and a server that shuts down or starts."""
+
+IDLE_MS = 60_000
+"""A process that stops in the middle of a write loses its transaction after this; nothing of ours computes as long."""
+
+_WRITER = 0x7E3990
+"""The number of our one lock; Postgres keeps such locks apart by database."""
+
+
+# ---- connections ----------------------------------------------------------------------------------------------------
+def engine(url: URL, *, read_only: bool, busy_ms: int, **pool: Any) -> Engine:
+    """Readers see one snapshot. Writers wait for each other, then see everything that was committed before.
+
+    Not REPEATABLE READ for writers: their snapshot would be as old as the beginning of the wait for the lock.
+    """
+    options: dict[str, Any] = {"isolation_level": "READ COMMITTED"}
+    if read_only:
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    made = create_engine(url, hide_parameters=True, execution_options=options, pool_pre_ping=True, **pool)
+
+    @event.listens_for(made, "connect")
+    def _connected(connection: Any, _record: Any) -> None:
+        _numbers_as_python_has_them(connection)
+
+    if not read_only:
+
+        @event.listens_for(made, "begin")
+        def _began(connection: Connection) -> None:
+            connection.exec_driver_sql(begin_writing(busy_ms))
+
+    return made
+
+
+def begin_writing(busy_ms: int) -> str:
+    """One statement, so one way to the server and back; what is set holds from then on, to the transaction's end."""
+    return (
+        f"SELECT set_config('lock_timeout', '{busy_ms}', true), "
+        f"set_config('idle_in_transaction_session_timeout', '{IDLE_MS}', true), pg_advisory_xact_lock({_WRITER})"
+    )
+
+
+def _numbers_as_python_has_them(connection: Any) -> None:
+    """A sum of whole numbers is `numeric` here, which would come as Decimal and fit into no JSON."""
+    from psycopg.adapt import Loader
+
+    class Number(Loader):
+        def load(self, data: Any) -> int | float:
+            text = bytes(data).decode()
+            return int(text) if text.lstrip("-").isdigit() else float(text)
+
+    connection.adapters.register_loader("numeric", Number)
+
+
+def refuse_unfit(connection: Connection) -> None:
+    """Raise `DatabaseRefused` where words would be compared or searched otherwise than in SQLite."""
+    version = int(connection.exec_driver_sql("SHOW server_version_num").scalar_one())
+    if version < OLDEST:
+        raise DatabaseRefused(f"The server is Postgres {version // 10_000}; 14 or newer is needed.")
+    encoding, collation = connection.exec_driver_sql(
+        "SELECT pg_encoding_to_char(encoding), datcollate FROM pg_database WHERE datname = current_database()"
+    ).one()
+    if encoding != "UTF8" or collation not in ("C", "POSIX", "C.UTF-8", "C.utf8"):
+        raise DatabaseRefused(
+            f"The database is of encoding {encoding} and collation {collation}; names would be in another order than "
+            "their bytes. Make it with `createdb --encoding=UTF8 --locale=C.UTF-8 --template=template0 NAME`."
+        )
+
+
+# ---- triggers -------------------------------------------------------------------------------------------------------
+_REFUSE = "RAISE EXCEPTION '{words}' USING ERRCODE = 'integrity_constraint_violation';"
+_KEEP = "IF TG_OP = 'DELETE' THEN RETURN OLD; END IF; RETURN NEW;"
+_FROZEN = _REFUSE.format(words="a frozen data set does not change")
+
+FUNCTIONS: dict[str, str] = {
+    "tempo_append_only": "BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME "
+    "USING ERRCODE = 'integrity_constraint_violation'; END",
+    "tempo_version_frozen": f"BEGIN IF OLD.frozen_ms IS NOT NULL THEN {_FROZEN} END IF; {_KEEP} END",
+    "tempo_item_frozen": "BEGIN IF EXISTS (SELECT 1 FROM dataset_version WHERE frozen_ms IS NOT NULL "
+    f"AND id IN (OLD.dataset_version_id, NEW.dataset_version_id)) THEN {_FROZEN} END IF; {_KEEP} END",
+    "tempo_never_emptied": f"BEGIN {_FROZEN} END",
+    "tempo_pair_texts": "BEGIN IF NEW.chosen IS DISTINCT FROM (SELECT text FROM response WHERE id = NEW.chosen_id) OR "
+    "NEW.rejected IS DISTINCT FROM (SELECT text FROM response WHERE id = NEW.rejected_id) THEN "
+    f"{_REFUSE.format(words='a pair holds copies of its responses')} END IF; RETURN NEW; END",
+}
+
+_APPEND_ONLY = ("review", "comment", "opinion", "guideline")
+TRIGGERS: dict[str, str] = {
+    # UNIQUE stands for SQLite's third trigger: there is no INSERT OR REPLACE here.
+    **{
+        f"{table}_no_change": f"BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION tempo_append_only()"
+        for table in _APPEND_ONLY
+    },
+    **{
+        f"{table}_no_truncate": f"BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION tempo_append_only()"
+        for table in _APPEND_ONLY
+    },
+    "dataset_version_no_change": "BEFORE UPDATE OR DELETE ON dataset_version FOR EACH ROW "
+    "EXECUTE FUNCTION tempo_version_frozen()",
+    "dataset_item_no_change": "BEFORE INSERT OR UPDATE OR DELETE ON dataset_item FOR EACH ROW "
+    "EXECUTE FUNCTION tempo_item_frozen()",
+    **{
+        f"{table}_no_truncate": f"BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION tempo_never_emptied()"
+        for table in ("dataset_version", "dataset_item")
+    },
+    "pair_texts_match": "BEFORE INSERT ON pair FOR EACH ROW EXECUTE FUNCTION tempo_pair_texts()",
+}
+
+
+# ---- search ---------------------------------------------------------------------------------------------------------
+_KINDS = "asciiword, word, numword, int, uint, float, sfloat, version"
+_WORDS_OF = "regexp_replace(regexp_replace(normalize(left({0}, 100000), NFD), '[\\u0300-\\u036F]', '', 'g'), " + (
+    "'[^[:alnum:]]+', ' ', 'g')"
+)
+_TEXTS = " || ' ' || ".join(_WORDS_OF.format(name) for name in ("prompt", "chosen", "rejected"))
+SEARCH: tuple[str, ...] = (
+    # Words as FTS5 with `porter unicode61` has them: letters and digits, without accents, by their stem, none left out.
+    "CREATE TEXT SEARCH DICTIONARY tempo_stem (TEMPLATE = pg_catalog.snowball, LANGUAGE = porter)",
+    "CREATE TEXT SEARCH CONFIGURATION tempo (PARSER = pg_catalog.default)",
+    f"ALTER TEXT SEARCH CONFIGURATION tempo ADD MAPPING FOR {_KINDS} WITH tempo_stem",
+    # A vector holds 1 MB, and a longer answer must not fail: its first 100,000 letters can be found.
+    "CREATE FUNCTION pair_words(prompt text, chosen text, rejected text) RETURNS tsvector LANGUAGE sql "
+    f"IMMUTABLE PARALLEL SAFE RETURN to_tsvector('tempo'::regconfig, {_TEXTS})",
+    "CREATE INDEX ix_pair_words ON pair USING gin (pair_words(prompt, chosen, rejected))",
+    # Under the names of SQLite's search table, so that the same queries ask it.
+    "CREATE VIEW pair_fts AS SELECT id AS rowid, pair_words(prompt, chosen, rejected) AS words FROM pair",
+)
+_SEARCH_AWAY = (
+    "DROP VIEW IF EXISTS pair_fts",
+    "DROP FUNCTION IF EXISTS pair_words(text, text, text) CASCADE",
+    "DROP TEXT SEARCH CONFIGURATION IF EXISTS tempo",
+    "DROP TEXT SEARCH DICTIONARY IF EXISTS tempo_stem",
+)
+
+
+def words_of(search: str) -> str:
+    """Letters as the index holds them, without accents."""
+    return "".join(c for c in unicodedata.normalize("NFD", search) if not unicodedata.combining(c))
+
+
+def query_of(tokens: Sequence[str], *, unfinished: bool) -> str:
+    """All words in any order, as `to_tsquery` wants them; of an unfinished last one the beginning."""
+    quoted = [f"'{token}'" for token in tokens]
+    if quoted and unfinished:
+        quoted[-1] += ":*"
+    return " & ".join(quoted)
+
+
+# ---- making them ----------------------------------------------------------------------------------------------------
+def ensure_extras(connection: Connection) -> None:
+    """Make functions, triggers and the search what the code says. Running it twice changes nothing."""
+    for name, body in FUNCTIONS.items():
+        _run(connection, f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $${body}$$")
+    for name, body in TRIGGERS.items():
+        _run(connection, f"CREATE OR REPLACE TRIGGER {name} {body}")
+    _ensure_search(connection)
+
+
+def _ensure_search(connection: Connection) -> None:
+    """Made anew where it was made by other statements: an index does not notice that its function changed."""
+    stamp = hashlib.sha256(repr(SEARCH).encode()).hexdigest()
+    made_by = "SELECT obj_description(to_regclass('pair_fts'), 'pg_class')"
+    if connection.exec_driver_sql(made_by).scalar() == stamp:
+        return
+    for statement in (*_SEARCH_AWAY, *SEARCH, f"COMMENT ON VIEW pair_fts IS '{stamp}'"):
+        _run(connection, statement)
+
+
+def _run(connection: Connection, statement: str) -> None:
+    """With percent signs doubled, which the driver takes for parameters."""
+    connection.exec_driver_sql(statement.replace("%", "%%"))
