@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
+from db.jobs import Job
 from db.runs import StageLine
 from db.session import now_ms
 from jobs import launch
@@ -63,8 +65,17 @@ def _head(look: Look) -> None:
         middle.progress(min(1.0, max(0.0, job.progress or 0.0)), escaped(doing))
         if run.state == "running":
             middle.caption(escaped(pace(look)))
+        if job.stalled:
+            _stalled(middle, job)
     elif run.state in ("failed", "cancelled"):
         middle.text(run.error or (job.error if job else "") or "")
+
+
+def _stalled(place: DeltaGenerator, job: Job) -> None:
+    """Alive by its heartbeat, but silent: what it waits for is in its log, if anywhere."""
+    place.badge(f"Stalled: nothing for {curves.words_for(job.silent_s)}", icon=":material/hourglass_empty:",
+                color="orange")  # fmt: skip
+    place.caption("Its process lives. Look at the end of its log; Stop, then Resume goes on from the last checkpoint.")
 
 
 def _resume(run_id: int) -> None:

@@ -6,10 +6,12 @@ import json
 import shutil
 
 import pytest
+from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from db import artifacts, jobs, metrics, people, run_notes, run_pairs, runs
 from db.session import Database
+from db.tables import JobRow
 from tempo_core.settings import Home
 from tests import trained
 from tests.pages.test_pages import ROOT, button, opened, press, texts, widget
@@ -43,6 +45,16 @@ def ask(studio: Database, verb, *arguments, **named):
 def links(app: AppTest) -> dict[str, str]:
     """Query of each page link by its label."""
     return {link.proto.label: link.proto.query_string for link in app.get("page_link")}
+
+
+def test_a_run_that_told_nothing_for_ten_minutes_is_called_stalled(studio):
+    assert "Stalled" not in texts(opened("runs", run="2"))
+    with studio.session() as session:
+        session.execute(
+            update(JobRow).where(JobRow.state == "running").values(progress_ms=JobRow.progress_ms - 720_000)
+        )
+    said = texts(opened("runs", run="2"))
+    assert "Stalled: nothing for 12 min" in said and "Look at the end of its log" in said
 
 
 # ---- a run at work ---------------------------------------------------------------------------------------------------
