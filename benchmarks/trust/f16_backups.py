@@ -32,7 +32,8 @@ Written = list[tuple[str, float, float]]
 
 def measure(scratch: Path, effort: float) -> list[Row]:
     home = Home(scratch / "home")
-    many_pairs.build(home, max(500, round(100_000 * effort))).close()
+    # 45,000 pairs are 200 MB.
+    many_pairs.build(home, max(500, round(45_000 * effort))).close()
     made, spans, written = _beside_a_writer(home, N_BACKUPS)
     return [*_while(home, made, spans, written), *_drill(made[-1], Home(scratch / "restored"))]
 
