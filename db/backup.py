@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tempo_core.errors import DatabaseBusy, DatabaseRefused, NoSpace, TempoError, disk_is_full
+from tempo_core.settings import Home
 
 KEPT_DAYS = 7
 DAILY, BY_HAND, REPLACED = "daily", "by-hand", "before-restore"
@@ -76,6 +77,14 @@ def _told(error: sqlite3.DatabaseError | OSError, database: Path, folder: Path) 
     if isinstance(error, OSError | sqlite3.OperationalError):
         return TempoError(f"{failed} See that {folder} is a folder that can be written to.")
     return DatabaseRefused(f"{failed} It is damaged: restore an earlier backup.")
+
+
+def refuse_server(home: Home) -> None:
+    """Raise `TempoError` where the database is no file but a server, which has tools of its own for this."""
+    if home.database_url is not None:
+        raise TempoError(
+            "The database is a Postgres server: back it up with `pg_dump -Fc`, bring it back with `pg_restore --clean`."
+        )
 
 
 def daily(database: Path, folder: Path) -> Path | None:

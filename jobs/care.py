@@ -19,6 +19,7 @@ DONE, FAILED, BAD_INPUT, NOT_DONE = 0, 1, 2, 3
 def make_backup(args: Namespace) -> int:
     """One file that holds the whole database, made beside whoever writes."""
     home = _here()
+    backup.refuse_server(home)
     made = backup.make(home.database, home.backups, backup.BY_HAND)
     if args.to is not None:
         made = _moved(made, Path(args.to).expanduser())
@@ -45,6 +46,7 @@ def _moved(made: Path, to: Path) -> Path:
 def restore(args: Namespace) -> int:
     """Say what a backup would bring back and what would be lost; with --yes do it."""
     home = Home.from_environment()
+    backup.refuse_server(home)
     if args.file is None:
         return _list(home)
     found = restoring.outlook(Path(args.file).expanduser().resolve(), home.database)
@@ -101,8 +103,7 @@ def _refuse_open(home: Home) -> None:
 def check(args: Namespace) -> int:
     """Read everything and compare; 1 where something is wrong."""
     home = _here()
-    whole = integrity.file(home.database)
-    if whole.level == "red":
+    if home.database_url is None and (whole := integrity.file(home.database)).level == "red":
         print(doctor.told(whole))
         return FAILED
     studio = commands.open_studio()
@@ -116,6 +117,6 @@ def check(args: Namespace) -> int:
 
 def _here() -> Home:
     home = Home.from_environment()
-    if not home.database.exists():
+    if home.database_url is None and not home.database.exists():
         raise TempoError(f"There is no database at {home.database}. Set TEMPO_HOME, or make one: python -m jobs setup.")
     return home

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from contextlib import closing
 
 import av
+from sqlalchemy.exc import SQLAlchemyError
 
-from db import dialect, migrate
+from db import dialect, migrate, people
 from db.health import Finding
 from db.session import Database
 from jobs import health, launchers
@@ -51,7 +52,8 @@ def examine(home: Home) -> list[Finding]:
     """Every check. Nothing is made or changed."""
     file = database(home)
     # A database that is damaged or of another version cannot be asked for the queue.
-    current = file.level == "ok" and not file.way_out and home.database.exists()
+    there = home.database_url is not None or home.database.exists()
+    current = file.level == "ok" and not file.way_out and there
     opened = Database.of(home) if current else None
     try:
         found = [file, *health.findings(home, opened)]
@@ -64,6 +66,8 @@ def examine(home: Home) -> list[Finding]:
 
 def database(home: Home) -> Finding:
     """Whether the file can be read, is whole, and of which revision it is."""
+    if home.database_url is not None:
+        return _server(home)
     if not home.database.exists():
         return Finding("database", "ok", f"No database yet at {home.database}; it is made at the first start.")
     try:
@@ -79,6 +83,15 @@ def database(home: Home) -> Finding:
         return Finding("database", "red", f"{home.database} is damaged ({damage}).", _RESTORE)
     behind = "" if revision == migrate.HEAD else f"The next start brings it to {migrate.HEAD}, with a backup."
     return Finding("database", "ok", f"{revision}, at {home.database}.", behind)
+
+
+def _server(home: Home) -> Finding:
+    try:
+        with closing(Database.of(home)) as opened, opened.reading() as session:
+            people.known(session, people.LOCAL)
+            return Finding("database", "ok", f"A Postgres server, {opened.url.render_as_string(hide_password=True)}.")
+    except (TempoError, SQLAlchemyError) as error:
+        return Finding("database", "red", str(error), "Start the server, or correct TEMPO_DATABASE_URL.")
 
 
 _RESTORE = "Restore a backup: python -m jobs restore lists them."

@@ -31,8 +31,12 @@ def findings(home: Home, database: Database | None) -> list[Finding]:
 
     `database` is None where there is none yet.
     """
-    found = [python(), packages(), health.sqlite(), disk(home), temp(), health.file_system(home.root),
-             health.storage(home.database), health.backups(home.backups)]  # fmt: skip
+    found = [python(), packages(), disk(home), temp()]
+    if home.database_url is None:
+        found += [health.sqlite(), health.file_system(home.root)]
+        found += [health.storage(home.database), health.backups(home.backups)]
+    else:
+        found.append(Finding("backup", "ok", "The database is a Postgres server.", "Back it up with pg_dump -Fc."))
     if database is None:
         return found
     leads = launch.worker_alive(database)

@@ -100,5 +100,6 @@ def acts() -> None:
 def _back_up() -> None:
     with telling(), st.spinner("Writing a backup and reading it back"):
         people.require(state.person(), "admin")
+        backup.refuse_server(state.home())
         made = backup.make(state.home().database, state.home().backups, backup.BY_HAND)
         st.success(f"{escaped(made.name)} is written, read back and whole.", icon=":material/save:")

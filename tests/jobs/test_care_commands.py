@@ -122,6 +122,13 @@ def test_where_nothing_is_there_the_way_to_something_is_told(tmp_path, monkeypat
     assert "Set TEMPO_HOME, or make one" in capsys.readouterr().err and not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize("command", [["backup"], ["restore"], ["restore", "x.db", "--yes"]])
+def test_of_a_server_its_own_tools_are_named(home, monkeypatch, capsys, command):
+    monkeypatch.setenv("TEMPO_DATABASE_URL", "postgresql+psycopg://nobody@127.0.0.1:9/none")
+    assert main(command) == 2
+    assert "pg_dump -Fc" in capsys.readouterr().err and backup.listing(home.backups) == []
+
+
 def test_no_job_is_queued_on_a_disk_that_is_nearly_full(home, monkeypatch):
     monkeypatch.setattr(space.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12, 150_000_000))
     database = Database.open(home.database)

@@ -12,8 +12,8 @@ from db.health import Finding
 from db.migrate import create_all
 from db.session import Database, now_ms
 from db.tables import JobRow
+from jobs import doctor, space
 from jobs import health as studio
-from jobs import space
 from tempo_core.settings import Home
 
 DAY_MS = 86_400_000
@@ -49,6 +49,13 @@ def job(database, state="queued", **values):
 
 def test_a_fresh_studio_is_told_before_it_has_a_database(home):
     assert "made at the first start" in told(home, None)["database size"].fact
+
+
+def test_of_a_server_that_does_not_answer_the_way_out_is_told(home):
+    served = Home(home.root, "postgresql+psycopg://nobody:secret@127.0.0.1:9/none")
+    found = doctor.database(served)
+    assert found.level == "red" and "TEMPO_DATABASE_URL" in found.way_out and "secret" not in found.fact
+    assert "pg_dump" in told(served, None)["backup"].way_out
 
 
 def test_nothing_is_red_where_nothing_has_happened(home, database):
