@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import statistics
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -61,6 +62,8 @@ def sessions(studio: Studio, seconds: float) -> list[Row]:
     waves = (first, one, ten, last)
     n, failed = sum(len(wave.took_s) for wave in waves), sum(len(wave.failed) for wave in waves)
     tokens = [token for wave in waves for token in wave.tokens]
+    for text in (text for wave in waves for text in wave.failed):
+        print(text, file=sys.stderr)
     lost = len(set(tokens) - databases.tokens(studio.home.database))
     times = _p95(ten.took_s) / _p95(one.took_s)
     what = f"{N_SESSIONS} sessions x {seconds:.0f} s, think {THINK_S:g} s"
