@@ -41,7 +41,7 @@ class Ray:
         self.address = _safe(os.environ.get("TEMPO_RAY_ADDRESS", _ADDRESS))
 
     def start(self, handle: str, argv: list[str], resources: Resources, env: dict[str, str]) -> None:
-        if self._info(handle) is not None:
+        if self.about(handle) is not None:
             return
         log = base.log_of(self.home, handle)
         asked = {
@@ -55,7 +55,7 @@ class Ray:
         self._ask("/api/jobs/", asked)
 
     def alive(self, handle: str) -> State:
-        info = self._info(handle)
+        info = self.about(handle)
         return "gone" if info is None else _STATES.get(info["status"], "gone")
 
     def stop(self, handle: str, grace_s: float) -> None:
@@ -72,7 +72,7 @@ class Ray:
         if end:
             return data, end
         # Nothing of ours ran: Ray itself may say why, such as a runtime that could not be set up.
-        info = self._info(handle) or {}
+        info = self.about(handle) or {}
         said = str(info.get("message", "")).encode() if info.get("status") == "FAILED" else b""
         return said[offset:], len(said)
 
@@ -82,10 +82,11 @@ class Ray:
         return {kind.lower(): round(sum(total.get(kind, 0) for total in totals)) for kind in ("CPU", "GPU")}
 
     def exit_code(self, handle: str) -> int | None:
-        code = (self._info(handle) or {}).get("driver_exit_code")
+        code = (self.about(handle) or {}).get("driver_exit_code")
         return None if code is None else int(code)
 
-    def _info(self, handle: str) -> dict[str, Any] | None:
+    def about(self, handle: str) -> dict[str, Any] | None:
+        """What Ray knows of an attempt, its node too; None when it knows nothing."""
         try:
             found: dict[str, Any] = self._ask(f"/api/jobs/{handle}")
         except _NotThere:

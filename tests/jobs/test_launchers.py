@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks import launchers as measured
 from benchmarks.clusters import ray_nodes
 from db import jobs
 from jobs import doctor, launch, launchers, processes
@@ -307,3 +308,14 @@ def test_a_cluster_that_cannot_be_asked_costs_no_job_an_attempt(yard, slurm, mon
     assert (yard.job(job_id).state, yard.job(job_id).attempt) == ("queued", 0)
     (slurm / "down").unlink()
     assert (yard.ended(job_id).state, yard.job(job_id).attempt) == ("succeeded", 1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+def test_two_nodes_of_ray_answer_and_train_what_this_machine_does_bit_for_bit(ray_cluster, tmp_path, monkeypatch):
+    for name, value in ray_cluster.items():
+        monkeypatch.setenv(name, value)
+    found = measured.same(tmp_path, ray_cluster)
+    assert (found["answers_equal"], found["adapters_equal"], found["ray_nodes_used"]) == (True, True, 2)
+    assert found["answers"] > 20
+    assert found["adapters"] >= 4
