@@ -73,7 +73,7 @@ def _head(look: Look) -> None:
 
 def _stalled(place: DeltaGenerator, job: Job) -> None:
     """Alive by its heartbeat, but silent: what it waits for is in its log, if anywhere."""
-    place.badge(f"Stalled: nothing for {curves.words_for(job.silent_s)}", icon=":material/hourglass_empty:",
+    place.badge(f"Stalled: nothing for {escaped(curves.words_for(job.silent_s))}", icon=":material/hourglass_empty:",
                 color="orange")  # fmt: skip
     place.caption("Its process lives. Look at the end of its log; Stop, then Resume goes on from the last checkpoint.")
 
