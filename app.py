@@ -51,7 +51,7 @@ def navigation() -> None:
         ]
         for group, pages in PAGES.items()
     }
-    page = st.navigation({group: pages for group, pages in found.items() if pages})
+    page = st.navigation({group: pages for group, pages in found.items() if pages}, expanded=True)
     page.run()
     notices.show()
     server.settle(page.url_path)
