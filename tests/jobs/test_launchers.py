@@ -318,4 +318,4 @@ def test_two_nodes_of_ray_answer_and_train_what_this_machine_does_bit_for_bit(ra
     found = measured.same(tmp_path, ray_cluster)
     assert (found["answers_equal"], found["adapters_equal"], found["ray_nodes_used"]) == (True, True, 2)
     assert found["answers"] > 20
-    assert found["adapters"] >= 4
+    assert found["adapters"] == 2
