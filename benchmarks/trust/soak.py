@@ -253,6 +253,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 100_000, help="of the killer (default: a new one)")
     args = parser.parse_args()
+    # Whoever stops this stops what it started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print(f"seed {args.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
         rows = soak(Home(Path(scratch)), Plan(args.minutes, args.seed))
