@@ -11,14 +11,17 @@ HOME_OF_STUDIO := $(or $(TEMPO_HOME),.tempo)
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: run test check bench trust soak ready chromium
+.PHONY: run test check bench trust soak ready chromium postgres postgresql
 
 run: $(HOME_OF_STUDIO)/ready ## the studio in the browser, with the embedded demo
 	$(BIN)/streamlit run app.py --server.showEmailPrompt=false $(ARGS)
 
 # Two at a time, a file each: fixtures that draw videos or start a server are made once a file. The longest go first.
-test: ready chromium ## the whole suite; ARGS="-k name" for a part of it
+test: ready chromium postgresql ## the whole suite; ARGS="-k name" for a part of it
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)$(if $(CODE),; echo $$? > $(CODE))
+
+postgres: ready postgresql ## the tests of the database and the queue on a Postgres server of their own
+	$(BIN)/python -m pytest -m postgres $(ARGS)
 
 check: ready ## lint and types
 	$(BIN)/ruff check .
@@ -51,3 +54,10 @@ chromium:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y chromium >/dev/null; \
 	else echo "Chromium is not installed: the browser tests are skipped (Debian: apt install chromium)."; fi
+
+# The same for the tests on Postgres. Nothing is started or changed: each run makes a server of its own and removes it.
+postgresql:
+	@command -v initdb >/dev/null 2>&1 && exit 0; ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y postgresql >/dev/null; \
+	else echo "Postgres is not installed: its tests are skipped (Debian: apt install postgresql)."; fi

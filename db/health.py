@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from db import backup, dialect, jobs, videos
@@ -59,6 +59,13 @@ def storage(database: Path) -> Finding:
     return Finding(
         "database size", "amber", f"{fact} More than {_mb(WAL_BYTES)} wait to be moved into the file.", way_out
     )
+
+
+def server(session: Session) -> Finding:
+    """Which Postgres holds the database, and how large it is."""
+    asked = "SELECT current_setting('server_version'), current_database(), pg_database_size(current_database())"
+    version, name, n_bytes = session.execute(text(asked)).one()
+    return Finding("Postgres", "ok", f"{version.split()[0]}; {name} has {_mb(n_bytes)}.")
 
 
 def file_system(folder: Path) -> Finding:

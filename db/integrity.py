@@ -145,7 +145,7 @@ def _links(session: Session, home: Home, *, deep: bool) -> Finding:
         select(RunRow.id, CheckpointRow.rel_path, CheckpointRow.manifest_sha256)
         .join(newest, newest.c.run_id == RunRow.id)
         .join(CheckpointRow, (CheckpointRow.run_id == RunRow.id) & (CheckpointRow.step == newest.c.step))
-        .where(RunRow.state.in_(("failed", "cancelled")), CheckpointRow.complete)
+        .where(RunRow.state.in_(("failed", "cancelled")), CheckpointRow.complete == 1)
     ).all()
     sealed: list[tuple[Any, ...]] = [(*row,) for row in (*stages, *resumed)]
     wrong = [

@@ -59,7 +59,7 @@ def upgrade(home: Home) -> Upgrade:
             return Upgrade(HEAD, HEAD)
         _refuse_newer(str(home.database), revision)
         kept = backup.make(home.database, home.backups, f"before-{HEAD}") if revision is not None else None
-        database = Database.open(home.database)
+        database = Database.of(home)
         try:
             _migrate(database, kept)
         finally:
@@ -80,12 +80,24 @@ def revision_of(path: Path) -> str:
     return revision
 
 
+def look(home: Home) -> tuple[str | None, str]:
+    """(revision, name) of the database on the home's server; no revision where it has no tables yet.
+
+    Raises:
+        TempoError: The server does not answer, or the database is none for us.
+    """
+    database = Database.of(home)
+    try:
+        return _state_on_server(database)[0], database.name
+    finally:
+        database.close()
+
+
 def _upgrade_server(home: Home) -> Upgrade:
     """The same on Postgres, whose backups are the administrator's. The transaction is alone by the writers' lock."""
     database = Database.of(home)
     try:
-        with database.readable_errors(), database.reader.connect() as connection:
-            revision, extras = _state_on_server(connection, database.name)
+        revision, extras = _state_on_server(database)
         if (revision, extras) != (HEAD, EXTRAS):
             _refuse_newer(database.name, revision)
             _migrate(database, None)
@@ -94,16 +106,19 @@ def _upgrade_server(home: Home) -> Upgrade:
         database.close()
 
 
-def _state_on_server(connection: Connection, name: str) -> tuple[str | None, str | None]:
+def _state_on_server(database: Database) -> tuple[str | None, str | None]:
     """As `_state`, of the tables where ours are to lie."""
-    names = set(inspect(connection).get_table_names())
-    if names and not {"alembic_version", "meta"} <= names:
-        raise DatabaseRefused(f"{name} has tables, but not those of TEMPO Studio. Make a database of its own for it.")
-    if not names:
-        postgres.refuse_unfit(connection)
-        return None, None
-    revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    return revision, connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'extras'").scalar()
+    with database.readable_errors(), database.reader.connect() as connection:
+        names = set(inspect(connection).get_table_names())
+        if not names:
+            postgres.refuse_unfit(connection)
+            return None, None
+        if not {"alembic_version", "meta"} <= names:
+            raise DatabaseRefused(
+                f"{database.name} has tables, but not those of TEMPO Studio. Make a database of its own for it."
+            )
+        revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        return revision, connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'extras'").scalar()
 
 
 def _state(path: Path) -> tuple[str | None, str | None]:

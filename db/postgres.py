@@ -1,4 +1,4 @@
-"""What Postgres needs beside the tables: how a transaction begins, triggers, and the search.
+"""What Postgres needs beside the tables: triggers, the search, and what is refused.
 
 Everything is named without a schema, so that it lies where the tables lie; `migrate` makes a second copy in a schema of
 its own to compare with. Meanings are those of `dialect`; decisions/0018 tells what differs and why.
@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL
+from sqlalchemy import Connection
 
 from tempo_core.errors import DatabaseRefused
 
@@ -23,57 +21,8 @@ LOCK_NOT_AVAILABLE, DISK_FULL = "55P03", "53100"
 AWAY = ("08", "57P")
 """Beginnings of the codes for a lost connection and a server that shuts down or starts."""
 
-IDLE_MS = 60_000
-"""A process that stops in the middle of a write loses its transaction after this; nothing of ours computes as long."""
 
-_WRITER = 0x7E3990
-"""The number of our one lock; Postgres keeps such locks apart by database."""
-
-
-# ---- connections ----------------------------------------------------------------------------------------------------
-def engine(url: URL, *, read_only: bool, busy_ms: int, **pool: Any) -> Engine:
-    """Readers see one snapshot. Writers wait for each other, then see everything that was committed before.
-
-    Not REPEATABLE READ for writers: their snapshot would be as old as the beginning of the wait for the lock.
-    """
-    options: dict[str, Any] = {"isolation_level": "READ COMMITTED"}
-    if read_only:
-        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    made = create_engine(url, hide_parameters=True, execution_options=options, pool_pre_ping=True, **pool)
-
-    @event.listens_for(made, "connect")
-    def _connected(connection: Any, _record: Any) -> None:
-        _numbers_as_python_has_them(connection)
-
-    if not read_only:
-
-        @event.listens_for(made, "begin")
-        def _began(connection: Connection) -> None:
-            connection.exec_driver_sql(begin_writing(busy_ms))
-
-    return made
-
-
-def begin_writing(busy_ms: int) -> str:
-    """One statement, so one way to the server and back; what is set holds from then on, to the transaction's end."""
-    return (
-        f"SELECT set_config('lock_timeout', '{busy_ms}', true), "
-        f"set_config('idle_in_transaction_session_timeout', '{IDLE_MS}', true), pg_advisory_xact_lock({_WRITER})"
-    )
-
-
-def _numbers_as_python_has_them(connection: Any) -> None:
-    """A sum of whole numbers is `numeric` here, which would come as Decimal and fit into no JSON."""
-    from psycopg.adapt import Loader
-
-    class Number(Loader):
-        def load(self, data: Any) -> int | float:
-            text = bytes(data).decode()
-            return int(text) if text.lstrip("-").isdigit() else float(text)
-
-    connection.adapters.register_loader("numeric", Number)
-
-
+# ---- what is refused ------------------------------------------------------------------------------------------------
 def refuse_unfit(connection: Connection) -> None:
     """Raise `DatabaseRefused` where words would be compared or searched otherwise than in SQLite."""
     version = int(connection.exec_driver_sql("SHOW server_version_num").scalar_one())

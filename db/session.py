@@ -1,9 +1,9 @@
 """The two doors to the database: `session()` writes, `reading()` is a snapshot.
 
 Verbs take the session first and never commit. One transaction writes at a time on either engine: SQLite locks the
-file, Postgres takes a lock of ours (`postgres.begin_writing`; decisions/0018). Writers of one process pass a gate
-first, because SQLite's own busy handler is unfair; the gate lives in the `Database`, not in a module, since the web
-server re-imports modules.
+file, Postgres takes a lock of ours (`postgres_engine`; decisions/0018). Writers of one process pass a gate first,
+because SQLite's own busy handler is unfair; the gate lives in the `Database`, not in a module, since the web server
+re-imports modules.
 """
 
 from __future__ import annotations
@@ -157,7 +157,10 @@ def _of_postgres(where: str) -> URL:
 def _engine(url: URL, *, read_only: bool, busy_ms: int) -> Engine:
     pool: dict[str, Any] = {"pool_size": 5 if read_only else 1, "max_overflow": 3 if read_only else 0}
     if url.get_backend_name() != "sqlite":
-        return postgres.engine(url, read_only=read_only, busy_ms=busy_ms, **pool)
+        # Imported here: who keeps to the file need not wait for the driver.
+        from db import postgres_engine
+
+        return postgres_engine.engine(url, read_only=read_only, busy_ms=busy_ms, **pool)
     engine = create_engine(
         url, hide_parameters=True, connect_args={"check_same_thread": False, "isolation_level": None}, **pool
     )

@@ -15,9 +15,8 @@ from collections.abc import Callable
 from contextlib import closing
 
 import av
-from sqlalchemy.exc import SQLAlchemyError
 
-from db import dialect, migrate, people
+from db import dialect, migrate
 from db.health import Finding
 from db.session import Database
 from jobs import health, launchers
@@ -87,11 +86,13 @@ def database(home: Home) -> Finding:
 
 def _server(home: Home) -> Finding:
     try:
-        with closing(Database.of(home)) as opened, opened.reading() as session:
-            people.known(session, people.LOCAL)
-            return Finding("database", "ok", f"A Postgres server, {opened.url.render_as_string(hide_password=True)}.")
-    except (TempoError, SQLAlchemyError) as error:
+        revision, name = migrate.look(home)
+    except TempoError as error:
         return Finding("database", "red", str(error), "Start the server, or correct TEMPO_DATABASE_URL.")
+    if revision is None:
+        return Finding("database", "ok", f"No tables yet at {name}.", "They are made at the first start.")
+    behind = "" if revision == migrate.HEAD else f"The next start brings it to {migrate.HEAD}."
+    return Finding("database", "ok", f"{revision}, at {name}.", behind)
 
 
 _RESTORE = "Restore a backup: python -m jobs restore lists them."

@@ -41,6 +41,7 @@ def findings(home: Home, database: Database | None) -> list[Finding]:
         return found
     leads = launch.worker_alive(database)
     with database.reading() as session:
+        found += [] if database.is_sqlite else [health.server(session)]
         found += [*health.checked(session), health.folders(session), health.clock(session)]
         found += [worker(jobs.leader(session) if leads else None), health.queue(session, leads)]
         found += health.stalled(session)

@@ -56,7 +56,7 @@ class Databases:
         self.known.add(name)
 
     def copy(self, name: str, folder: Path) -> str:
-        copied = f"copy of {name}"
+        copied = f"copy_of_{name}"
         if name in self.backs:
             self.server.run(self.backs[name], copied)
         else:

@@ -80,7 +80,8 @@ def acts() -> None:
     """What an admin can do from here; who may not is told why."""
     why_not = state.why_not("admin")
     with st.container(horizontal=True):
-        back_up = st.button("Back up now", icon=":material/save:", type="primary", disabled=bool(why_not))
+        ours = state.database().is_sqlite
+        back_up = ours and st.button("Back up now", icon=":material/save:", type="primary", disabled=bool(why_not))
         check = st.button("Check now", icon=":material/fact_check:", disabled=bool(why_not or open_jobs("check")))
         deep = st.button("Check files too", icon=":material/rule:", disabled=bool(why_not or open_jobs("check")),
                          help="Also reads every adapter, checkpoint and export and compares its hash")  # fmt: skip

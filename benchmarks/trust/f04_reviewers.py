@@ -51,7 +51,7 @@ def _claims(path: Path, persons: list[people.Person], n_each: int) -> Row:
     return at_most(what, statistics.quantiles(claim_ms, n=20)[-1], 25, " ms")
 
 
-def judged(path: Path, persons: list[people.Person], n_each: int, *, a_process: int = 2) -> list[Judged]:
+def judged(path: Path | str, persons: list[people.Person], n_each: int, *, a_process: int = 2) -> list[Judged]:
     """What each reviewer did, so many in a process."""
     spawn = get_context("spawn")
     told = spawn.Queue()

@@ -89,7 +89,7 @@ class Judged:
     error: str | None = None
 
 
-def judge(path: Path, persons: Sequence[Person], n_each: int, told: Queue[Any]) -> None:
+def judge(path: Path | str, persons: Sequence[Person], n_each: int, told: Queue[Any]) -> None:
     """Each person, in a thread of its own, claims and accepts `n_each` pairs; tells a `Judged`."""
     database = Database.open(path)
     threads = [Thread(target=lambda person=person: told.put(_judged(database, person, n_each))) for person in persons]

@@ -21,8 +21,8 @@ ENGINES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 
 def pytest_generate_tests(metafunc):
     if "engine" in metafunc.fixturenames:
-        about_sqlite = metafunc.definition.get_closest_marker("sqlite")
-        metafunc.parametrize("engine", ENGINES[:1] if about_sqlite else ENGINES, indirect=True, scope="session")
+        about = [name for name in ("sqlite", "postgres") if metafunc.definition.get_closest_marker(name)]
+        metafunc.parametrize("engine", about or ENGINES, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
