@@ -224,6 +224,8 @@ def told(error: Exception) -> tuple[str, str]:
         return "oom", f"Out of memory: {error}. Use a smaller micro-batch, fewer frames or a smaller model."
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "disk_full", f"The disk is full: {error}. Free some space, then retry; what was saved is kept."
+    if _rank_lost(error):
+        return "killed", "Another process of this training ended without a word; the log says what it told last."
     where = traceback.extract_tb(error.__traceback__)[-1]
     at = f"{os.path.basename(where.filename)}:{where.lineno}"
     return "bug", f"{type(error).__name__}: {error} ({at}). This is a fault of the studio; the log has the details."
@@ -233,6 +235,14 @@ def _out_of_memory(error: Exception) -> bool:
     # On a CPU torch raises a plain RuntimeError.
     told_in_words = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     return type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError) or told_in_words
+
+
+def _rank_lost(error: Exception) -> bool:
+    """Whether another rank is gone: gloo says it in words, NCCL by a class of its own."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not isinstance(error, RuntimeError):
+        return False
+    gone = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused")
+    return type(error).__name__ in ("DistBackendError", "DistNetworkError") or any(part in str(error) for part in gone)
 
 
 def _job(database: Database, ticket: Ticket, home: Home) -> tasks.JobRef:

@@ -88,17 +88,27 @@ def of_job(home: Path, job_id: int, token: str | None = None) -> list[psutil.Pro
     return found
 
 
-def end(home: Path, job_id: int, pid: int | None, pid_started: int | None) -> None:
-    """Kill a studio's job with all its descendants; returns when none is left or after 5 s."""
+def end(home: Path, job_id: int, attempt: int, pid: int | None, pid_started: int | None) -> None:
+    """Kill an attempt with all its descendants, and what earlier ones left; returns when none is left or after 5 s.
+
+    Not what came later: a worker that was frozen may know of an old attempt only.
+    """
     if pid is not None and started(pid) in (pid_started, None):
         # `None`: the leader is gone, its group may live on. A group keeps its number while it has a member, so the
         # number cannot belong to somebody else's process.
         _kill_group(pid)
-    processes = of_job(home, job_id)
+    processes = [process for process in of_job(home, job_id) if _attempt(process) <= attempt]
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(processes, timeout=5)
+
+
+def _attempt(process: psutil.Process) -> int:
+    """Which attempt a process of a job belongs to; 0, which no attempt has, when it is gone."""
+    with contextlib.suppress(psutil.Error, OSError, ValueError):
+        return int(process.environ().get(TICKET, "").split(".")[1])
+    return 0
 
 
 def end_earlier(home: Path, job_id: int, token: str) -> None:

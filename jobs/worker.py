@@ -118,6 +118,9 @@ class Worker:
 
     def _state(self, job: Job) -> State | None:
         """Where the job's process is; None when that cannot be known, and its lease alone tells."""
+        if job.launcher == "local" and job.pid is not None and job.boot_id == self.me.boot_id:
+            # The process that holds the lease: with several ranks the launcher knows torchrun, which waits for others.
+            return "running" if processes.alive(job.pid, job.pid_started) else "gone"
         state = self._ask(job.launcher, job.handle or "", lambda launcher: launcher.alive(job.handle or ""))
         # Once the process has told its pid, an answer from before that is of no more use.
         return "running" if state == "pending" and job.pid is not None else state
@@ -190,7 +193,9 @@ class Worker:
             job = jobs.claim(session, slot, lease_ms=round(self.rhythm.start_s * 1000), launcher=launcher.name)
         if job is None or job.handle is None:
             return
-        resources = Resources(slot, int(job.payload.get("ranks", 1)))
+        ranks = job.payload.get("ranks", 1)
+        # What is no number is refused where the payload is read; here it must not end the worker.
+        resources = Resources(slot, ranks if isinstance(ranks, int) and ranks > 0 else 1)
         environment = {
             processes.TICKET: f"{job.id}.{job.attempt}.{job.token}",
             processes.HOME: str(self.home.root),

@@ -49,7 +49,7 @@ def opened(home: Home, rhythm: Mapping[str, str] = QUICK) -> Iterator[Yard]:
         with database.reading() as session:
             everything = jobs.latest(session, 1000)
         for job in everything:
-            processes.end(home.root, job.id, None, None)
+            processes.end(home.root, job.id, job.attempt, None, None)
         database.close()
 
 

@@ -58,7 +58,7 @@ class Local:
             end_s = time.monotonic() + grace_s
             while self.alive(handle) == "running" and time.monotonic() < end_s:
                 time.sleep(0.05)
-        processes.end(self.home.root, base.parts(handle)[0], pid, pid_started)
+        processes.end(self.home.root, *base.parts(handle), pid, pid_started)
         child = self._children.get(handle)
         if child is not None:
             child.wait()

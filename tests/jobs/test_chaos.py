@@ -152,21 +152,22 @@ def freeze_and_take_over(yard, pid, job):
         impatient.close()
 
 
-def test_a_job_of_another_studio_with_the_same_number_is_left_alone(yard, tmp_path_factory):
+def test_a_job_of_another_studio_and_a_later_attempt_are_left_alone(yard, tmp_path_factory):
     job_id = yard.enqueue(steps=2)
     with yard.database.session() as session:
         job = jobs.claim(session, "gpu:0", lease_ms=60_000)
     ticket = {processes.TICKET: f"{job_id}.1.{job.token}"}
     other = {processes.HOME: str(tmp_path_factory.mktemp("other"))}
-    mine, theirs = (
+    later = {processes.TICKET: f"{job_id}.2.later"}
+    mine, theirs, next_one = (
         subprocess.Popen(["sleep", "300"], env=yard.environment() | ticket | more, start_new_session=True)
-        for more in ({}, other)
+        for more in ({}, other, later)
     )
-    yard.started += [mine, theirs]
-    yard.until(lambda: yard.orphans(job_id))
-    processes.end(yard.home.root, job_id, None, None)
+    yard.started += [mine, theirs, next_one]
+    yard.until(lambda: len(yard.orphans(job_id)) == 2)
+    processes.end(yard.home.root, job_id, 1, None, None)
     assert processes.started(mine.pid) is None
-    assert theirs.poll() is None
+    assert theirs.poll() is None and next_one.poll() is None
 
 
 def test_ranks_whose_torchrun_was_killed_end_with_it_and_the_job_goes_on(yard):

@@ -208,3 +208,19 @@ def test_a_clock_that_was_turned_back_makes_no_negative_silence(yard):
 )
 def test_memory_that_runs_out_without_a_gpu_is_out_of_memory_too(error):
     assert child.told(error)[0] == "oom"
+
+
+@pytest.mark.parametrize(
+    ("ranks", "words", "error_class"),
+    [
+        ("2", "[pair.cc:561] Connection closed by peer [127.0.0.1]:43419", "killed"),
+        ("1", "[pair.cc:561] Connection closed by peer [127.0.0.1]:43419", "bug"),
+        ("2", "shape mismatch", "bug"),
+    ],
+)
+def test_a_rank_that_lost_another_is_tried_again_and_a_fault_is_not(monkeypatch, ranks, words, error_class):
+    """The words are gloo's, as a rank printed them when the other was killed."""
+    monkeypatch.setenv("WORLD_SIZE", ranks)
+    with pytest.raises(RuntimeError) as caught:
+        raise RuntimeError(words)
+    assert child.told(caught.value)[0] == error_class
