@@ -62,12 +62,23 @@ def build(home: Home, n_pairs: int = 100_000, n_videos: int = 3000, seed: int = 
     for start in range(0, n_pairs, 10_000):
         with database.session() as session:
             # A bulk load may skip the costly look at each pair's responses: they are written beside it.
-            session.connection().exec_driver_sql("DROP TRIGGER pair_texts_match")
+            session.connection().exec_driver_sql(
+                f"DROP TRIGGER pair_texts_match{'' if database.is_sqlite else ' ON pair'}"
+            )
             _pairs(session, drawn, range(start, min(start + 10_000, n_pairs)), model_ids, asked, prompt, (me, ada))
             migrate.finish(session.connection())
     with database.session() as session:
-        session.connection().exec_driver_sql("PRAGMA optimize")
+        for statement in ["PRAGMA optimize"] if database.is_sqlite else _AFTER_A_LOAD:
+            session.connection().exec_driver_sql(statement)
     return database
+
+
+_AFTER_A_LOAD = (
+    # Rows with ids of ours: Postgres counts on from where it was.
+    *(f"SELECT setval('{table}_id_seq', (SELECT max(id) FROM {table}))"
+      for table in ("video", "segmentation", "timeline", "plan", "response", "pair", "review")),
+    "ANALYZE",
+)  # fmt: skip
 
 
 def _sha(*parts: object) -> str:

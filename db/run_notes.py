@@ -80,7 +80,7 @@ def left_out(session: Session, run_id: int, limit: int = 200) -> dict[int, int]:
     """Tokens of the pairs that were left out, the longest first."""
     row = RunLeftOutRow
     query = select(row.pair_id, row.n_tokens).where(row.run_id == run_id)
-    return {pair_id: n for pair_id, n in session.execute(query.order_by(row.n_tokens.desc()).limit(limit))}
+    return {pair_id: n for pair_id, n in session.execute(query.order_by(row.n_tokens.desc(), row.pair_id).limit(limit))}
 
 
 # ---- the end of a run ------------------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ def news(session: Session, person: Person) -> tuple[Ended, ...]:
         .outerjoin(JobRow, JobRow.id == r.job_id)
         .outerjoin(seen, (seen.run_id == r.id) & (seen.user_id == person.id))
         .where(r.ended_ms >= UserRow.created_ms, or_(seen.ended_ms.is_(None), seen.ended_ms < r.ended_ms))
-        .order_by(r.ended_ms.desc())
+        .order_by(r.ended_ms.desc(), r.id)
         .limit(NEWS)
     )
     return tuple(Ended(*row) for row in session.execute(query))

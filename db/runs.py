@@ -360,7 +360,7 @@ def _of_phase(session: Session, card: RunCard, phase: str) -> Iterator[tuple[str
         return
     p = PlannedPairRow
     counted = select(p.stage, p.level, func.count(), func.min(p.step), func.max(p.step)).where(p.run_id == card.id)
-    rows = session.execute(counted.group_by(p.stage, p.level).order_by(p.stage, p.level)).all()
+    rows = session.execute(counted.group_by(p.stage, p.level).order_by(p.stage, p.level.nulls_first())).all()
     for _, group in groupby(rows, key=lambda row: row[0]):
         of_stage = list(group)
         levels = tuple(row[1] for row in of_stage)

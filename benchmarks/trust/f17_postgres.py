@@ -25,7 +25,7 @@ from db.session import Database
 from tempo_core.settings import Home
 
 ROOT = Path(__file__).resolve().parents[2]
-ENGINES = ("sqlite", "postgres")
+ENGINES = {"sqlite": "SQLite", "postgres": "Postgres"}
 
 
 def measure(scratch: Path, effort: float) -> list[Row]:
@@ -106,7 +106,7 @@ def _compared(what: str, opened: dict[str, Database], verbs: Sequence[Callable[[
                 answers[engine].append(verb(session))
             ms.append(1000 * (time.perf_counter() - start_s))
         p50, p95 = np.percentile(ms, (50, 95))
-        took.append(f"{engine.capitalize()} {p50:.1f} / {p95:.1f}")
+        took.append(f"{ENGINES[engine]} {p50:.1f} / {p95:.1f}")
     n_other = sum(a != b for a, b in zip(*answers.values(), strict=True))
     return Row(f"{what}: ms, p50 / p95", "0 answers differ", f"{', '.join(took)}; {n_other} differ", n_other == 0)
 
@@ -129,6 +129,6 @@ def _decided(opened: dict[str, Database], n_each: int) -> Row:
         decided = [pair_id for one in found for pair_id in one.pair_ids]
         faults += len(decided) - len(set(decided)) + N_REVIEWERS * n_each - len(decided)
         claim_ms = np.percentile([1000 * s for one in found for s in one.claim_s], 95)
-        told.append(f"{engine.capitalize()} {len(decided) / took_s:.0f} decisions/s, claim p95 {claim_ms:.0f} ms")
+        told.append(f"{ENGINES[engine]} {len(decided) / took_s:.0f} decisions/s, claim p95 {claim_ms:.0f} ms")
     what = f"{N_REVIEWERS} reviewers in 4 processes, {n_each} decisions each"
     return Row(what, "0 twice, 0 lost", f"{'; '.join(told)}; {faults} wrong", faults == 0)

@@ -53,7 +53,7 @@ def test_the_revisions_make_what_the_code_describes_and_what_is_lost_comes_back(
     opened = Database.of(home)
     with opened.session() as session:
         session.execute(text("DROP TRIGGER review_no_change ON review"))
-        session.execute(text("COMMENT ON VIEW pair_fts IS 'made by other statements'"))
+        session.execute(text("COMMENT ON TABLE pair_fts IS 'made by other statements'"))
         session.execute(text("UPDATE meta SET value = 'older' WHERE key = 'extras'"))
     assert structure(home) != made
     migrate.upgrade(home)
