@@ -20,7 +20,7 @@ run: $(HOME_OF_STUDIO)/ready ## the studio in the browser, with the embedded dem
 test: ready chromium postgresql ## the whole suite; ARGS="-k name" for a part of it
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)$(if $(CODE),; echo $$? > $(CODE))
 
-postgres: ready postgresql ## the tests of the database and the queue on a Postgres server of their own
+postgres: ready postgresql ## the tests of the database and the queue on a Postgres server
 	$(BIN)/python -m pytest -m postgres $(ARGS)
 
 check: ready ## lint and types

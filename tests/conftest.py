@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from benchmarks.trust.postgres_server import NoServer, Server
 from tempo_core.settings import Home
 
 LONGEST_FIRST = ("test_first_run.py", "tests/browser/", "tests/training/", "test_chaos.py", "tests/video_llms/")
@@ -25,3 +28,14 @@ def done_once(tmp_path_factory: pytest.TempPathFactory) -> Home:
     made = Home(tmp_path_factory.mktemp("finished") / "home")
     finished.fill(made)
     return made
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A Postgres server of this process alone."""
+    try:
+        started = Server.start()
+    except NoServer as error:
+        pytest.skip(str(error))
+    yield started
+    started.stop()

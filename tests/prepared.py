@@ -4,11 +4,15 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from benchmarks.trust.postgres_server import Server
 from db.migrate import create_all
 from db.session import Database
 
+ENGINES: list[Any] = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 Fill = Callable[[Database], None]
 
 

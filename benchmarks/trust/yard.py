@@ -36,7 +36,7 @@ T = TypeVar("T")
 def opened(home: Home, rhythm: Mapping[str, str] = QUICK) -> Iterator[Yard]:
     """A yard in this home; at the end everything that was started in it is ended."""
     upgrade(home.make())
-    database = Database.open(home.database)
+    database = Database.of(home)
     with database.session() as session:
         person = people.local(session)
     yard = Yard(home, database, person, rhythm)

@@ -1,38 +1,28 @@
 """A real database with people in it, and a shelf that fills it. Each test gets its own copy of a prepared one.
 
 Every test of `engine` runs on SQLite and, marked `postgres`, on a Postgres server, and expects the same values of both.
-What is about SQLite itself is marked `sqlite`.
+What is about SQLite itself is marked `sqlite`, and what is long `long_on_postgres`: `make postgres` has that too.
 """
 
 from pathlib import Path
 
 import pytest
-from prepared import Databases, Files
+from prepared import ENGINES, Databases, Files
 from shelf import Shelf
 
-from benchmarks.trust.postgres_server import NoServer, Server
 from db import bulk, datasets, people
 from db.migrate import create_all
 from db.pair_filters import PairFilter
 from db.session import Database
 
-ENGINES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
-
 
 def pytest_generate_tests(metafunc):
     if "engine" in metafunc.fixturenames:
-        about = [name for name in ("sqlite", "postgres") if metafunc.definition.get_closest_marker(name)]
+        marked = {mark.name for mark in metafunc.definition.iter_markers()}
+        if "long_on_postgres" in marked and "postgres" not in metafunc.config.option.markexpr:
+            marked.add("sqlite")
+        about = [name for name in ("sqlite", "postgres") if name in marked]
         metafunc.parametrize("engine", about or ENGINES, indirect=True, scope="session")
-
-
-@pytest.fixture(scope="session")
-def server():
-    try:
-        started = Server.start()
-    except NoServer as error:
-        pytest.skip(str(error))
-    yield started
-    started.stop()
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from tempo_core.errors import TooFew
 from tempo_core.statistics import exact
 from tempo_core.types import FilterVerdict
 
+pytestmark = pytest.mark.long_on_postgres
 TOKENS = count()
 
 

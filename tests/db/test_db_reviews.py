@@ -283,9 +283,10 @@ def test_a_lease_that_ran_out_is_free_and_can_no_longer_be_renewed_by_others(she
     assert [i for i, _ in shelf.do(claims.claim, ada, 1)] == [pair_id]
 
 
-def test_eight_reviewers_in_four_processes_decide_200_pairs_each_at_once(shelf, database):
+def test_eight_reviewers_in_four_processes_decide_at_once(shelf, database):
     """Two threads in each process: none twice, none lost, nobody asked to try again."""
-    n_each, first = 200, shelf.pair()
+    # On Postgres the measurement F17 does more.
+    n_each, first = 200 if database.is_sqlite else 50, shelf.pair()
     with database.session() as session:
         copied = ", ".join(column.name for column in PairRow.__table__.columns if column.name not in ("id", "uid"))
         numbers = f"WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {8 * n_each})"

@@ -14,6 +14,7 @@ from db.strata import Asked
 from tempo_core import acceptance
 from tempo_core.errors import NotAllowed, TooFew
 
+pytestmark = pytest.mark.long_on_postgres
 TOKENS = count()
 LOOSE = Asked(tolerated=0.3, confidence=0.9, expected_bad=0.0, max_bad=1)
 """Samples small enough for a test: 8 or so of 40 pairs."""

@@ -16,6 +16,7 @@ from jobs import paper_facts
 from tempo_core.recipes import PRESETS
 from tempo_core.types import ItemScore, Sampling, Score
 
+pytestmark = pytest.mark.long_on_postgres
 CONFIG = replace(PRESETS["embedded"], recipe="dpo")
 VIDEOS = "abcde"
 

@@ -1,12 +1,29 @@
 """A real queue, a real worker and real processes, with short leases."""
 
 import pytest
+from prepared import ENGINES, Databases
 
 from benchmarks.trust import yard as yards
 from tempo_core.settings import Home
 
 
+def pytest_generate_tests(metafunc):
+    """The queue's own rules hold on both engines."""
+    if metafunc.module.__name__.endswith("test_queue") and "yard" in metafunc.fixturenames:
+        about_sqlite = metafunc.definition.get_closest_marker("sqlite")
+        metafunc.parametrize("yard", ENGINES[:1] if about_sqlite else ENGINES, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def queues(server):
+    made = Databases(server)
+    made.fill("queue")
+    return made
+
+
 @pytest.fixture
-def yard(tmp_path):
-    with yards.opened(Home(tmp_path)) as opened:
+def yard(tmp_path, request):
+    on_server = getattr(request, "param", "sqlite") == "postgres"
+    url = request.getfixturevalue("queues").copy("queue", tmp_path) if on_server else None
+    with yards.opened(Home(tmp_path, url)) as opened:
         yield opened
