@@ -21,7 +21,7 @@ from tempo_core.settings import Home
 from tests import evil
 from tests.everywhere import ADDRESSES, CHOSEN, PAGES, VIEWS
 
-FULLEST = ("library", "pairs", "review", "runs", "evaluate")
+FULLEST = ("pairs", "review", "evaluate")
 """Pages that show most of it in their first view."""
 
 LIVE = """(beacon) => {
