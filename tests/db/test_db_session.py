@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 
 import pytest
 from sqlalchemy import text
@@ -9,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from db import dialect, people
 from db.dialect import sqlite_verdict
-from db.session import Database
+from db.session import Database, Gate
 from tempo_core.errors import DatabaseBusy, DatabaseRefused, LeaseLost, NoSpace
 
 
@@ -102,6 +103,28 @@ def test_a_writer_that_keeps_the_gate_is_told_too(database):
 
 
 @pytest.mark.sqlite
+def test_the_gate_lets_in_who_came_first_and_forgets_who_gave_up():
+    gate, came = Gate(), []
+    assert gate.acquire(0)
+    assert not gate.acquire(0.01)  # gives up
+
+    def come(number):
+        assert gate.acquire(30)
+        came.append(number)
+        gate.release()
+
+    threads = [threading.Thread(target=come, args=(number,)) for number in range(8)]
+    for n_waiting, thread in enumerate(threads, 1):
+        thread.start()
+        while len(gate._waiting) < n_waiting:
+            time.sleep(0.001)
+    gate.release()
+    for thread in threads:
+        thread.join()
+    assert came == list(range(8))
+    assert gate.acquire(0)
+
+
 def test_a_full_disk_is_told_in_words_and_leaves_the_database_whole(database):
     with database.session() as session:
         pages = pragma(session, "page_count")
