@@ -229,7 +229,7 @@ def claim(session: Session, person: Person, campaign_id: int, n: int) -> list[tu
     # A reader of samples may have decided a pair in the open once and taken it back: such pairs come last.
     known = _decided_here(session, person, row.id) if row.kind == "sample" else set()
     free.sort(key=lambda m: (m.pair_id in known, m.claim_until_ms, m.ordinal))
-    new = _still_free(session, row.id, [m.pair_id for m in free][: n - len(held)], now)
+    new = [m.pair_id for m in free][: n - len(held)]
     _lease(session, campaign_id, held + new, person.id, now + LEASE_MS)
     p = PairRow
     versions = dict(session.execute(select(p.id, p.version).where(p.id.in_(held + new))).all())
@@ -294,14 +294,6 @@ def _open_to(session: Session, person: Person, row: CampaignRow, given: Given | 
         ended = verdicts.ended(session, row.id, read)
     out |= {pair_id for pair_id, said in given.items() if len(said) >= wanted or person.id in said}
     return [asked for asked in drawn if asked[0] not in out and asked[1] not in ended]
-
-
-def _still_free(session: Session, campaign_id: int, pair_ids: list[int], now: int) -> list[int]:
-    """In the order given. On Postgres others may have taken some; SQLite has one writer."""
-    m = CampaignPairRow
-    query = select(m.pair_id).where(m.campaign_id == campaign_id, m.pair_id.in_(pair_ids), m.claim_until_ms < now)
-    free = set(session.execute(query.with_for_update(skip_locked=True)).scalars())
-    return [pair_id for pair_id in pair_ids if pair_id in free]
 
 
 def _size(session: Session, row: CampaignRow) -> tuple[int, int]:

@@ -32,8 +32,7 @@ def claim(session: Session, person: Person, n: int, wanted: PairFilter = NO_FILT
     matches = [*where(wanted.with_status("pending")), _in_use()]
     held = [pair_id for pair_id, _ in held_by(session, person, n, wanted)]
     free = select(p.id).where(p.claim_until_ms < now, *matches).order_by(p.claim_until_ms, p.id).limit(n - len(held))
-    # Nobody waits for another's row on Postgres; SQLite has one writer and leaves this out.
-    new = list(session.execute(free.with_for_update(skip_locked=True)).scalars()) if len(held) < n else []
+    new = list(session.execute(free).scalars()) if len(held) < n else []
     _lease(session, held + new, person.id, now + LEASE_MS)
     versions: dict[int, int] = {i: v for i, v in session.execute(select(p.id, p.version).where(p.id.in_(held + new)))}
     return [(pair_id, versions[pair_id]) for pair_id in held + new]

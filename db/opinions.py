@@ -62,7 +62,7 @@ def give(
 
 
 def _asked(session: Session, campaign_id: int, pair_id: int) -> Any:
-    """Campaign, pair and stratum. Locked where the engine can, so that of two readers one is first."""
+    """Campaign, pair and stratum."""
     m, c, p, s = CampaignPairRow, CampaignRow, PairRow, StratumRow
     columns: tuple[Any, ...] = (c.kind, c.closed_ms, c.settings, p.status, p.version, s.bulk)
     query = (
@@ -73,7 +73,7 @@ def _asked(session: Session, campaign_id: int, pair_id: int) -> Any:
         .outerjoin(s, s.id == m.stratum_id)
         .where(m.campaign_id == campaign_id, m.pair_id == pair_id, m.drawn == 1)
     )
-    found = session.execute(query.with_for_update(of=m)).one_or_none()
+    found = session.execute(query).one_or_none()
     if found is None:
         raise Unknown(f"Campaign {campaign_id} does not ask about pair {pair_id}.")
     return found
