@@ -102,7 +102,6 @@ def test_a_writer_that_keeps_the_gate_is_told_too(database):
     impatient.close()
 
 
-@pytest.mark.sqlite
 def test_the_gate_lets_in_who_came_first_and_forgets_who_gave_up():
     gate, came = Gate(), []
     assert gate.acquire(0)
@@ -125,6 +124,7 @@ def test_the_gate_lets_in_who_came_first_and_forgets_who_gave_up():
     assert gate.acquire(0)
 
 
+@pytest.mark.sqlite
 def test_a_full_disk_is_told_in_words_and_leaves_the_database_whole(database):
     with database.session() as session:
         pages = pragma(session, "page_count")
