@@ -11,6 +11,8 @@ from db.reviews import Conflict, ReviewItem, Saved
 from db.strata import Asked
 from tempo_core.errors import BadSettings, NotAllowed, TempoError, TooFew, Unknown
 
+pytestmark = pytest.mark.long_on_postgres
+
 TOKENS = count()
 
 

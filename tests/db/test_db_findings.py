@@ -14,6 +14,8 @@ from tempo_core.recipes import PRESETS
 from tempo_core.settings import Home
 from tempo_core.types import Answer, ItemScore, Score
 
+pytestmark = pytest.mark.long_on_postgres
+
 
 @pytest.fixture
 def run(shelf, me):

@@ -11,6 +11,8 @@ from db.places import NothingFound, Relinked
 from db.tables import VideoRow
 from tempo_core.types import Video
 
+pytestmark = pytest.mark.long_on_postgres
+
 
 def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -7,6 +7,8 @@ from shelf import sha
 from db import recounts, timelines, videos
 from tempo_core.timeline import JudgedShot, Judgement, Richness, RuleResult
 
+pytestmark = pytest.mark.long_on_postgres
+
 
 def judged(shelf, name, n_shots=6, longest=2.0, n_clips=6, largest=2, left_out_by=None, alike=True, **thresholds):
     """A video whose rules measured these values; its shots are all unlike each other."""

@@ -20,6 +20,8 @@ from tempo_core.recipes import RunConfig
 from tempo_core.settings import Home
 from tempo_core.types import Metric, PlannedPair
 
+pytestmark = pytest.mark.long_on_postgres
+
 KINDS = ("drop", "shuffle", "reverse", "shuffle", "shuffle", "drop")
 LEVELS = (1, 1, 2, 2, None, 1)
 CONFIG = RunConfig(pairs_per_step=2, sft_examples_per_step=2, sft_steps=3)

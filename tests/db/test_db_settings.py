@@ -8,6 +8,8 @@ from db.tables import UserRow
 from tempo_core.errors import BadSettings, NotAllowed, Unknown
 from ui import desk_keys
 
+pytestmark = pytest.mark.long_on_postgres
+
 DEFAULTS = {"accept": "a", "reject": "r", "edit": "e", "editRejected": "Shift+e", "play": " ", "stepBack": "ArrowLeft"}
 
 

@@ -9,6 +9,8 @@ from db.withdrawals import NotWithdrawn
 from tempo_core.errors import NotAllowed, Unknown
 from tempo_core.recipes import RunConfig
 
+pytestmark = pytest.mark.long_on_postgres
+
 
 def withdrawn(shelf, person, video_id, why="The owner asked for it.", cause="privacy"):
     shelf.do(videos.withdraw, person, video_id, why, cause=cause)
