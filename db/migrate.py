@@ -159,7 +159,7 @@ def _migrate(database: Database, kept: Path | None) -> None:
             with connection.begin():
                 _run_revisions(connection)
                 finish(connection)
-                _compare(connection)
+                compare(connection)
                 with Session(connection) as session:
                     # With the tables or not at all: a start that finds them current looks for nobody.
                     people.local(session)
@@ -200,7 +200,8 @@ def finish(connection: Connection) -> None:
     connection.execute(text(note), {"key": "upgraded_ms", "value": str(now_ms())})
 
 
-def _compare(connection: Connection) -> None:
+def compare(connection: Connection) -> None:
+    """Raise `DatabaseRefused` where tables, triggers or the search are not those of this version."""
     if connection.dialect.name == "sqlite":
         orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
         if orphans:
@@ -212,7 +213,7 @@ def _compare(connection: Connection) -> None:
     if found != expected:
         parts = expected["tables"].keys() | found["tables"].keys()
         wrong = sorted(name for name in parts if expected["tables"].get(name) != found["tables"].get(name))
-        raise DatabaseRefused(f"The upgraded database is not what this version expects ({wrong or 'triggers'}).")
+        raise DatabaseRefused(f"The database is not what this version expects ({wrong or 'triggers'}).")
 
 
 def expected_structure() -> dict[str, Any]:
@@ -252,9 +253,14 @@ def create_all(database: Database) -> None:
     """Every table and extra, and the local person, in an empty database, as `upgrade` leaves it."""
     with database.session() as session:
         connection = session.connection()
-        Base.metadata.create_all(connection)
-        connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL)")
-        if connection.exec_driver_sql("SELECT count(*) FROM alembic_version").scalar() == 0:
-            connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+        create_tables(connection)
         finish(connection)
         people.local(session)
+
+
+def create_tables(connection: Connection) -> None:
+    """Every table of this version, without what `finish` adds."""
+    Base.metadata.create_all(connection)
+    connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL)")
+    if connection.exec_driver_sql("SELECT count(*) FROM alembic_version").scalar() == 0:
+        connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})

@@ -342,6 +342,8 @@ def _care(add: Commands) -> None:
     made = _command(add, "restore", "jobs.care.restore", what, "restore /mnt/disk2/tempo.db --yes", job=False)
     made.add_argument("file", nargs="?", metavar="FILE", help="without it the backups are listed")
     made.add_argument("--yes", action="store_true", help="do it; without it only what would be lost is told")
+    what = "bring the studio from its SQLite file into the empty Postgres database that TEMPO_DATABASE_URL names"
+    _command(add, "move", "jobs.care.move", what, job=False)
     what = "read every row and file on disk and compare them with what was written"
     made = _command(add, "check", "jobs.care.check", what, "check --deep", job=False)
     made.add_argument("--deep", action="store_true", help="also the sha256 of every adapter, checkpoint and export")

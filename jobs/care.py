@@ -7,7 +7,7 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
-from db import backup, health, integrity, restoring
+from db import backup, health, integrity, moving, restoring
 from db.restoring import Outlook
 from jobs import commands, doctor, processes
 from tempo_core.errors import DatabaseRefused, FolderTaken, TempoError
@@ -98,6 +98,17 @@ def _refuse_open(home: Home) -> None:
         raise DatabaseRefused(
             f"{error}{named} Stop the studio (Ctrl-C) and its worker (kill its pid; jobs go on later), then try again."
         ) from None
+
+
+def move(args: Namespace) -> int:
+    """Into the empty Postgres database that TEMPO_DATABASE_URL names; the file stays."""
+    home = Home.from_environment()
+    if home.database_url is not None:
+        _refuse_open(home)
+    moved = moving.to_server(home)
+    print(f"{moved.n_rows:,} rows of {moved.n_tables} tables are in {moved.target}; frozen versions have their hashes.")
+    print(f"{moved.source} is as it was. While TEMPO_DATABASE_URL is set it is not used: put it aside as a backup.")
+    return DONE
 
 
 def check(args: Namespace) -> int:

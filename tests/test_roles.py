@@ -81,8 +81,8 @@ NEEDS = {
 }
 """The least role that a verb asks for. `viewer`: it touches only what is the person's own."""
 
-ENTERING = {"people.add", "people.local", "migrate.upgrade", "migrate.create_all"}
-"""Before anybody is there: tables are brought up to date, and somebody who may enter gets a row."""
+ENTERING = {"people.add", "people.local", "migrate.upgrade", "migrate.create_all", "moving.to_server"}
+"""Before anybody is there: tables are brought up to date or to a server, and somebody who may enter gets a row."""
 PARTS = {
     "campaigns.new", "jobs.cancel", "jobs.enqueue", "jobs.retry", "runs.attach_job", "settings.write",
     "starting.checked_data", "strata.draw", "strata.fill_up", "withdrawals.tell_run",

@@ -66,7 +66,7 @@ def test_the_revisions_make_what_the_code_describes_and_what_is_lost_comes_back(
 
 
 def test_a_failing_upgrade_leaves_everything_as_it_was(home, monkeypatch):
-    monkeypatch.setattr(migrate, "_compare", lambda _: (_ for _ in ()).throw(DatabaseRefused("Not as expected.")))
+    monkeypatch.setattr(migrate, "compare", lambda _: (_ for _ in ()).throw(DatabaseRefused("Not as expected.")))
     with pytest.raises(DatabaseRefused, match=r"Not as expected\. Nothing was changed"):
         migrate.upgrade(home)
     assert migrate.look(home)[0] is None
