@@ -74,7 +74,12 @@ def _rows(connection: Connection, sql: str) -> list[Any]:
     return list(connection.exec_driver_sql(sql).all())
 
 
-_OURS = "c.relnamespace = current_schema()::regnamespace AND c.relname <> 'alembic_version'"
+_OF_EXTENSION = "EXISTS (SELECT FROM pg_depend e WHERE e.classid = '{}'::regclass AND e.objid = {} AND e.deptype = 'e')"
+"""Administrators put such things beside ours, `pg_stat_statements` for one."""
+_OURS = (
+    "c.relnamespace = current_schema()::regnamespace AND c.relname <> 'alembic_version' "
+    f"AND NOT {_OF_EXTENSION.format('pg_class', 'c.oid')}"
+)
 _PARTS = (
     "SELECT c.relname, 'column ' || a.attname, concat_ws(' ', format_type(a.atttypid, a.atttypmod), a.attnotnull, "
     "pg_get_expr(d.adbin, d.adrelid)) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
@@ -90,7 +95,7 @@ _PARTS = (
 )
 _FUNCTIONS = (
     "SELECT proname, coalesce(pg_get_function_sqlbody(oid), prosrc) FROM pg_proc "
-    "WHERE pronamespace = current_schema()::regnamespace"
+    f"WHERE pronamespace = current_schema()::regnamespace AND NOT {_OF_EXTENSION.format('pg_proc', 'pg_proc.oid')}"
 )
 
 

@@ -11,16 +11,17 @@ import json
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from db import artifacts, backup, datasets, migrate
-from db.fingerprint import fingerprint
+from db.artifacts import Artifact
 from db.health import Finding, Level
 from db.session import Database
 from db.tables import CheckpointRow, PairRow, ReviewRow, RunRow, RunStageRow
@@ -28,7 +29,7 @@ from tempo_core.errors import DatabaseRefused, DatasetDrift
 from tempo_core.settings import Home
 
 _RESTORE = "Restore a backup: python -m jobs restore FILE. Before that, keep a copy of TEMPO_HOME as it is."
-
+_RESTORE_ON_SERVER = "Bring a backup back: pg_restore --clean. Before that, keep what is there: pg_dump -Fc."
 
 N_PARTS = 5
 
@@ -45,16 +46,17 @@ def check(home: Home, database: Database, *, deep: bool = False, tell: Callable[
     if any(one.level == "red" for one in found):
         return found
     tell("the search and the structure")
-    if database.path:
-        found += [_search(home), _structure(database)]
+    way_back = _RESTORE if database.is_sqlite else _RESTORE_ON_SERVER
+    found += [_search(home) if database.is_sqlite else _search_on_server(database), _structure(database, way_back)]
     with database.reading() as session:
         tell("reviews")
-        found.append(_reviews(session))
+        found.append(_reviews(session, way_back))
         tell("frozen versions")
-        found.append(_versions(session))
-        tell("files")
-        found += [_links(session, home, deep=deep), _artifacts(session, home, deep=deep)]
-    return found
+        found.append(_versions(session, way_back))
+        sealed, written = _sealed(session), artifacts.listing(session)
+    # The snapshot is closed by now: hashing can take minutes, and SQLite's log grows as long as one is open.
+    tell("files")
+    return [*found, _links(sealed, home, deep=deep), _artifacts(written, home, deep=deep)]
 
 
 def file(path: Path) -> Finding:
@@ -81,15 +83,34 @@ def _search(home: Home) -> Finding:
             with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
                 # 1: also against the texts, which it leaves out otherwise.
                 connection.execute("INSERT INTO pair_fts(pair_fts, rank) VALUES ('integrity-check', 1)")
+        except sqlite3.OperationalError as error:
+            return Finding("search", "amber", f"Not compared ({error}).", "Check again.")
         except sqlite3.DatabaseError as error:
-            way_out = "Make it anew: sqlite3 tempo.db \"INSERT INTO pair_fts(pair_fts) VALUES ('rebuild')\"."
+            way_out = f"Make it anew: sqlite3 '{home.database}' \"INSERT INTO pair_fts(pair_fts) VALUES ('rebuild')\"."
             return Finding("search", "red", f"The search does not hold what the pairs say ({error}).", way_out)
     return Finding("search", "ok", "Holds what the pairs say.")
 
 
-def _structure(database: Database) -> Finding:
-    with database.reading() as session:
-        found, expected = fingerprint(session.connection()), migrate.expected_structure()
+def _search_on_server(database: Database) -> Finding:
+    """Every vector against one that is made anew; the trigger makes it when a text is written, be it the same."""
+    compared = (
+        "SELECT count(*) FROM pair p LEFT JOIN pair_fts f ON f.rowid = p.id "
+        "WHERE f.words IS DISTINCT FROM pair_words(p.prompt, p.chosen, p.rejected)"
+    )
+    try:
+        with database.reading() as session:
+            n_wrong = session.execute(text(compared)).scalar_one()
+    except ProgrammingError as error:
+        why = str(error.orig).partition("\n")[0]
+        return Finding("search", "amber", f"Not compared ({why}).", "Mend the structure, then check again.")
+    if not n_wrong:
+        return Finding("search", "ok", "Holds what the pairs say.")
+    way_out = f'Make it anew: psql {database.url.database} -c "UPDATE pair SET prompt = prompt".'
+    return Finding("search", "red", f"The search does not hold what {n_wrong:,} pairs say.", way_out)
+
+
+def _structure(database: Database, way_back: str) -> Finding:
+    found, expected = migrate.structures(database)
     parts = [
         (name, found["tables"].get(name) == expected["tables"].get(name))
         for name in sorted(found["tables"].keys() | expected["tables"].keys())
@@ -101,10 +122,10 @@ def _structure(database: Database) -> Finding:
     if not wrong:
         return Finding("structure", "ok", f"{len(parts)} tables and triggers are what this version makes.")
     fact = f"{', '.join(wrong[:5])}{' and more' if wrong[5:] else ''} differ from what this version makes."
-    return Finding("structure", "red", fact, f"Something else changed the database. {_RESTORE}")
+    return Finding("structure", "red", fact, f"Something else changed the database. {way_back}")
 
 
-def _reviews(session: Session) -> Finding:
+def _reviews(session: Session, way_back: str) -> Finding:
     """Every change of a pair is a review: `pair.version - 1` counts them."""
     n = select(ReviewRow.pair_id, func.count().label("n")).group_by(ReviewRow.pair_id).subquery()
     wrong = select(PairRow.id).outerjoin(n, n.c.pair_id == PairRow.id)
@@ -115,10 +136,10 @@ def _reviews(session: Session) -> Finding:
     fact = (
         f"Pairs {', '.join(map(str, bad[:5]))}{' and more' if bad[5:] else ''} changed without a review, or lost one."
     )
-    return Finding("reviews", "red", fact, _RESTORE)
+    return Finding("reviews", "red", fact, way_back)
 
 
-def _versions(session: Session) -> Finding:
+def _versions(session: Session, way_back: str) -> Finding:
     cards = datasets.listing(session)
     drifted = []
     for card in cards:
@@ -127,13 +148,14 @@ def _versions(session: Session) -> Finding:
         except DatasetDrift as error:
             drifted.append(str(error).partition(" Freeze")[0])
     if drifted:
-        way_out = f"Runs of it would refuse to start. {_RESTORE} Or freeze a new version."
+        way_out = f"Runs of it would refuse to start. {way_back} Or freeze a new version."
         return Finding("frozen versions", "red", " ".join(drifted[:3]), way_out)
     return Finding("frozen versions", "ok", f"{len(cards)}, each as it was frozen.")
 
 
-def _links(session: Session, home: Home, *, deep: bool) -> Finding:
-    """Adapters of finished stages, and of each run that may go on the checkpoint it would go on from."""
+def _sealed(session: Session) -> list[tuple[int, str, str]]:
+    """(run, folder, its manifest's sha256) of adapters of finished stages, and of each run that may go on of the
+    checkpoint it would go on from."""
     stages = session.execute(
         select(RunStageRow.run_id, RunStageRow.adapter, RunStageRow.manifest_sha256).where(
             RunStageRow.adapter.is_not(None), RunStageRow.manifest_sha256.is_not(None)
@@ -147,7 +169,11 @@ def _links(session: Session, home: Home, *, deep: bool) -> Finding:
         .join(CheckpointRow, (CheckpointRow.run_id == RunRow.id) & (CheckpointRow.step == newest.c.step))
         .where(RunRow.state.in_(("failed", "cancelled")), CheckpointRow.complete == 1)
     ).all()
-    sealed: list[tuple[Any, ...]] = [(*row,) for row in (*stages, *resumed)]
+    rows: list[Any] = [*stages, *resumed]
+    return [(run_id, rel_path, sha256) for run_id, rel_path, sha256 in rows]
+
+
+def _links(sealed: Sequence[tuple[int, str, str]], home: Home, *, deep: bool) -> Finding:
     wrong = [
         f"run {run_id}, {Path(rel_path).name}: {reason}"
         for run_id, rel_path, sha256 in sealed
@@ -164,8 +190,8 @@ def _links(session: Session, home: Home, *, deep: bool) -> Finding:
 def _broken(folder: Path, sha256: str, *, deep: bool) -> str | None:
     """Why a sealed folder is not what was recorded; None where it is. See `training.sealed` for its form."""
     try:
-        text = (folder / "manifest.json").read_bytes()
-        files = json.loads(text)["files"] if hashlib.sha256(text).hexdigest() == sha256 else None
+        manifest = (folder / "manifest.json").read_bytes()
+        files = json.loads(manifest)["files"] if hashlib.sha256(manifest).hexdigest() == sha256 else None
         if files is None:
             return "another manifest"
         return next(_wrong(folder, files, deep=deep), None)
@@ -182,17 +208,19 @@ def _wrong(folder: Path, files: dict[str, dict[str, object]], *, deep: bool) -> 
             yield f"{name} was changed"
 
 
-def _artifacts(session: Session, home: Home, *, deep: bool) -> Finding:
+def _artifacts(written: Sequence[Artifact], home: Home, *, deep: bool) -> Finding:
     """Files that we made. People delete old exports, so one that is gone is no fault; one that was changed is."""
-    gone, changed, n = 0, [], 0
-    for one in artifacts.listing(session):
-        place, n = home.root / one.rel_path, n + 1
+    gone, changed = 0, []
+    for one in written:
+        place = home.root / one.rel_path
         if not place.exists():
             gone += 1
         elif place.is_file() and (place.stat().st_size != one.size_bytes or (deep and _sha256(place) != one.sha256)):
             changed.append(one.rel_path)
     level: Level = "amber" if gone or changed else "ok"
-    fact = f"{n} were written, {gone} of them are gone" + (f"; changed: {', '.join(changed[:3])}." if changed else ".")
+    fact = f"{len(written)} were written, {gone} of them are gone" + (
+        f"; changed: {', '.join(changed[:3])}." if changed else "."
+    )
     way_out = "They can be written again from the Exchange and Runs pages." if level != "ok" else ""
     return Finding("exports", level, fact, way_out)
 

@@ -88,7 +88,9 @@ def look(home: Home) -> tuple[str | None, str]:
     """
     database = Database.of(home)
     try:
-        return _state_on_server(database)[0], database.name
+        revision, _ = _state_on_server(database)
+        _refuse_newer(database.name, revision)
+        return revision, database.name
     finally:
         database.close()
 
@@ -139,7 +141,9 @@ def _state(path: Path) -> tuple[str | None, str | None]:
     except sqlite3.DatabaseError as error:
         if "locked" in str(error):
             raise DatabaseBusy(f"Another program holds {path}. Nothing was changed; try again.") from None
-        raise DatabaseRefused(f"{path} cannot be read as a database ({error}). Restore a backup.") from None
+        raise DatabaseRefused(
+            f"{path} cannot be read as a database ({error}). Restore a backup: python -m jobs restore lists them."
+        ) from None
     return revision[0] if revision else None, extras[0] if extras else None
 
 
@@ -214,6 +218,16 @@ def compare(connection: Connection) -> None:
         parts = expected["tables"].keys() | found["tables"].keys()
         wrong = sorted(name for name in parts if expected["tables"].get(name) != found["tables"].get(name))
         raise DatabaseRefused(f"The database is not what this version expects ({wrong or 'triggers'}).")
+
+
+def structures(database: Database) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fingerprints of a database and of a fresh one. On Postgres writers wait meanwhile: the fresh one is made."""
+    if database.is_sqlite:
+        with database.reading() as session:
+            return fingerprint(session.connection()), expected_structure()
+    with database.session() as session:
+        connection = session.connection()
+        return fingerprint(connection), _expected_on_server(connection)
 
 
 def expected_structure() -> dict[str, Any]:

@@ -18,8 +18,8 @@ OLDEST = 140_000
 """14 is the first with CREATE OR REPLACE TRIGGER and functions that bind names when they are made."""
 
 LOCK_NOT_AVAILABLE, DISK_FULL = "55P03", "53100"
-AWAY = ("08", "57P")
-"""Beginnings of the codes for a lost connection and a server that shuts down or starts."""
+AWAY = ("08", "57P", "25P03")
+"""Beginnings of the codes for a lost connection, a server that shuts down or starts, and a write that stood still."""
 
 
 # ---- what is refused ------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, InternalError, OperationalError
 from sqlalchemy.orm import Session
 
 from db import dialect, postgres
@@ -85,7 +85,9 @@ class Database:
     @classmethod
     def of(cls, home: Home, fence: Fence | None = None, *, busy_ms: int = dialect.BUSY_MS) -> Database:
         """A studio's database: the file in its home, or the server that TEMPO_DATABASE_URL names."""
-        return cls.open(home.database_url or home.database, fence, busy_ms=busy_ms)
+        if home.database_url is not None:
+            return cls(_of_postgres(home.database_url), fence, busy_ms=busy_ms)
+        return cls.open(home.database, fence, busy_ms=busy_ms)
 
     @classmethod
     def open(cls, where: str | Path, fence: Fence | None = None, *, busy_ms: int = dialect.BUSY_MS) -> Database:
@@ -154,7 +156,7 @@ class Database:
         """A locked database, a full disk and a server that is away, in words for people."""
         try:
             yield
-        except OperationalError as error:
+        except (OperationalError, InternalError) as error:
             told = self._told(str(error.orig), getattr(error.orig, "sqlstate", None))
             if told is None:
                 raise
@@ -166,8 +168,9 @@ class Database:
         if sqlstate == postgres.DISK_FULL or "disk is full" in reason or "disk I/O error" in reason:
             return NoSpace(f"{self.name}: {reason}. Nothing of this step was saved. Free some space, then try again.")
         if not self.is_sqlite and (sqlstate is None or sqlstate.startswith(postgres.AWAY)):
+            why = reason.strip().partition("\n")[0]
             return DatabaseBusy(
-                f"The database server of {self.name} does not answer ({reason.strip().splitlines()[0]}). Nothing of "
+                f"The database server of {self.name} does not answer ({why}). Nothing of "
                 "this step was saved; try again once it is back, or correct TEMPO_DATABASE_URL."
             )
         return None
@@ -185,10 +188,12 @@ def _of_postgres(where: str) -> URL:
     except ArgumentError:
         url = None
     if url is None or url.get_backend_name() != "postgresql":
-        kind = where.partition("://")[0]
+        kind, there, _ = where.partition("://")
+        # Without one it is not repeated: it may begin with a password.
+        begins = f"begins with {kind}://" if there else "is no address of a server"
         raise DatabaseRefused(
-            f"TEMPO_DATABASE_URL begins with {kind}://; it must be postgresql+psycopg://user@host/name. Leave it unset "
-            "for the SQLite file in TEMPO_HOME."
+            f"TEMPO_DATABASE_URL {begins}; it must be postgresql+psycopg://user@host/name. Leave it unset for the "
+            "SQLite file in TEMPO_HOME."
         )
     return url.set(drivername="postgresql+psycopg")
 

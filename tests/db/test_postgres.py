@@ -1,6 +1,7 @@
 """What is about Postgres itself: its tables and triggers, the one writer, the search, and what is refused."""
 
 import threading
+import time
 from itertools import count
 
 import psycopg
@@ -9,7 +10,7 @@ from shelf import Shelf
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import IntegrityError
 
-from db import datasets, jobs, migrate, pairs, reviews
+from db import datasets, integrity, jobs, migrate, pairs, reviews
 from db.fingerprint import fingerprint
 from db.pair_filters import PairFilter
 from db.reviews import ReviewItem
@@ -72,6 +73,13 @@ def test_a_failing_upgrade_leaves_everything_as_it_was(home, monkeypatch):
     assert migrate.look(home)[0] is None
 
 
+def test_what_an_administrator_adds_for_the_server_stops_no_upgrade(server, home):
+    migrate.upgrade(home)
+    server.run("CREATE EXTENSION pg_stat_statements", make_url(home.database_url).database)
+    server.run("UPDATE meta SET value = 'older' WHERE key = 'extras'", make_url(home.database_url).database)
+    migrate.upgrade(home)
+
+
 def test_a_database_of_something_else_is_refused(server, home):
     server.run("CREATE TABLE theirs (id int)", make_url(home.database_url).database)
     with pytest.raises(DatabaseRefused, match="Make a database of its own"):
@@ -84,10 +92,11 @@ def test_a_database_that_would_sort_or_search_otherwise_is_refused(server, tmp_p
         migrate.upgrade(Home(tmp_path, server.url("latin")))
 
 
-@pytest.mark.parametrize("url", ["mysql://host/name", "sqlite:///a.db", "postgres://host/name"])
-def test_another_kind_of_server_is_refused_with_the_form_of_the_right_one(url):
-    with pytest.raises(DatabaseRefused, match=r"must be postgresql\+psycopg://user@host/name"):
-        Database.open(url)
+@pytest.mark.parametrize("url", ["mysql://host/name", "sqlite:///a.db", "postgres://host/name", "me:geheim@host/name"])
+def test_another_kind_of_server_is_refused_with_the_form_of_the_right_one(tmp_path, url):
+    with pytest.raises(DatabaseRefused, match=r"must be postgresql\+psycopg://user@host/name") as caught:
+        Database.of(Home(tmp_path, url))
+    assert "geheim" not in str(caught.value)
 
 
 def test_a_server_that_is_away_is_told_without_the_password(tmp_path):
@@ -146,6 +155,34 @@ def test_a_pair_holds_copies_of_its_responses(shelf, database):
         session.execute(text(f"INSERT INTO pair (uid, chosen, {named}) SELECT 'other', 'mine', {named} FROM pair"))
 
 
+# ---- the check ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("SELECT 1", {}),
+        ("DROP TRIGGER review_no_change ON review", {"structure": "review differ"}),
+        ("DROP INDEX ix_pair_page", {"structure": "pair differ"}),
+        ("UPDATE pair_fts SET words = to_tsvector('other')", {"search": "does not hold what 1 pairs say"}),
+        ("DELETE FROM pair_fts", {"search": "does not hold what 1 pairs say"}),
+        ("DROP TABLE pair_fts", {"search": "Not compared", "structure": "pair_fts differ"}),
+        ("UPDATE pair SET version = 7", {"reviews": "changed without a review"}),
+    ],
+)
+def test_the_check_sees_what_another_tool_did(server, home, tmp_path, statement, found):
+    migrate.upgrade(home)
+    database = Database.of(home)
+    Shelf(database, tmp_path).pair()
+    server.run(statement, make_url(home.database_url).database)
+    told = {one.what: one for one in integrity.check(home, database, tell=lambda _: None) if one.level != "ok"}
+    assert set(told) == set(found) and all(words in told[what].fact for what, words in found.items()), told
+    assert not any("jobs restore" in one.way_out for one in told.values())
+    if "pair_fts SET" in statement:
+        _, _, mending = told["search"].way_out.partition(" -c ")
+        server.run(mending.strip('".'), make_url(home.database_url).database)
+        assert {one.level for one in integrity.check(home, database, tell=lambda _: None)} == {"ok"}
+    database.close()
+
+
 # ---- one writer, and the clock of leases ----------------------------------------------------------------------------
 def test_a_writer_waits_for_another_program_and_then_sees_what_it_did(database):
     """Were its snapshot as old as the beginning of the wait, a compare-and-swap would compare with the past."""
@@ -174,6 +211,17 @@ def test_a_locked_database_is_told_in_words_and_works_afterwards(database):
     with impatient.session():
         pass
     impatient.close()
+
+
+def test_a_write_that_stood_still_too_long_is_told_in_words_and_the_next_one_works(database):
+    """As after a laptop slept: the server gave up its transaction, so that others could write."""
+    told = r"idle-in-transaction timeout\)\. Nothing of this step was saved"
+    with pytest.raises(DatabaseBusy, match=told), database.session() as session:
+        session.execute(text("SELECT set_config('idle_in_transaction_session_timeout', '1', true)"))
+        time.sleep(0.5)
+        session.execute(text("SELECT 1"))
+    with database.session():
+        pass
 
 
 def test_leases_are_counted_by_the_server_and_bind_other_machines_too(database):
