@@ -12,7 +12,7 @@ import re
 import shutil
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,22 +54,26 @@ def make(database: Path, folder: Path, label: str = DAILY) -> Path:
         _sweep(folder)
         target = _named(folder, label)
         part = target.with_suffix(f".part{os.getpid()}")
-        with closing(sqlite3.connect(database, timeout=60)) as connection:
-            connection.execute("VACUUM INTO ?", (str(part),))
-        check(part, deep=False)
-        _sync(part)
+        _copy(database, part, "rw")
         part.replace(target)
         _sync(folder)
     except (sqlite3.DatabaseError, OSError) as error:
-        raise _told(error, database, folder) from None
+        raise _told(error, f"The backup of {database} failed ({error}).", folder) from None
     finally:
         if part is not None:
             part.unlink(missing_ok=True)
     return target
 
 
-def _told(error: sqlite3.DatabaseError | OSError, database: Path, folder: Path) -> TempoError:
-    failed = f"The backup of {database} failed ({error})."
+def _copy(database: Path, to: Path, mode: str) -> None:
+    """With what is only in the write-ahead log; read back and on the disk."""
+    with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode={mode}", uri=True, timeout=60)) as connection:
+        connection.execute("VACUUM INTO ?", (str(to),))
+    check(to, deep=False)
+    _sync(to)
+
+
+def _told(error: sqlite3.DatabaseError | OSError, failed: str, folder: Path) -> TempoError:
     if disk_is_full(error) or "full" in str(error) or "disk I/O" in str(error):
         return NoSpace(f"{failed} Free some space in {folder}, then try again.")
     if "locked" in str(error) or "busy" in str(error):
@@ -127,33 +131,46 @@ def restore(backup: Path, database: Path, folder: Path) -> Path | None:
 
     Whatever moment it is ended at, `database` is the old file or the new one. What was there, with what is only in its
     write-ahead log, stays in `folder` as a backup "before-restore"; where that is, or None.
+
+    Raises:
+        DatabaseRefused: The backup is damaged; nothing was changed.
+        NoSpace: There is no room for both; nothing was changed.
     """
     check(backup)
-    aside = _set_aside(database, folder) if database.exists() else None
     fresh = database.with_suffix(".restoring")
-    shutil.copyfile(backup, fresh)
-    _sync(fresh)
-    for leftover in ("-wal", "-shm"):
-        # Before the exchange: pages of the old log would be taken for pages of the new file.
-        Path(f"{database}{leftover}").unlink(missing_ok=True)
-    fresh.replace(database)
-    _sync(database.parent)
+    try:
+        fresh.unlink(missing_ok=True)
+        # It may be a bare copy with a log beside it; as a file of somebody's it is only read.
+        _copy(backup, fresh, "ro")
+        aside = _set_aside(database, folder) if database.exists() else None
+        for leftover in ("-wal", "-shm"):
+            # Before the exchange: pages of the old log would be taken for pages of the new file.
+            Path(f"{database}{leftover}").unlink(missing_ok=True)
+        fresh.replace(database)
+        _sync(database.parent)
+    except (sqlite3.DatabaseError, OSError) as error:
+        raise _told(error, f"Bringing back {backup} failed ({error}).", database.parent) from None
+    finally:
+        fresh.unlink(missing_ok=True)
     return aside
 
 
 def _set_aside(database: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     aside = _named(folder, REPLACED)
+    part, log = aside.with_suffix(f".part{os.getpid()}"), Path(f"{database}-wal")
+    # Too damaged to be read: kept as it is with its log, for whoever can save something from it.
+    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     try:
-        with closing(sqlite3.connect(database)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    except sqlite3.DatabaseError:
-        # Too damaged to be read: kept as it is, for whoever can save something from it.
-        if Path(f"{database}-wal").exists():
-            shutil.copyfile(f"{database}-wal", f"{aside}-wal")
-    shutil.copyfile(database, aside)
-    _sync(aside)
-    _sync(folder)
+        if log.exists() and log.stat().st_size:
+            shutil.copyfile(log, f"{aside}-wal")
+        shutil.copyfile(database, part)
+        _sync(part)
+        part.replace(aside)
+        _sync(folder)
+    finally:
+        part.unlink(missing_ok=True)
     return aside
 
 

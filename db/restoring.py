@@ -62,9 +62,16 @@ def _lost(file: Path, database: Path) -> Mapping[str, int] | None:
 
 def _count(connection: sqlite3.Connection, table: str) -> int:
     at = "frozen_ms" if table == "dataset_version" else "created_ms"
-    there = [row[0] for row in connection.execute("SELECT name FROM kept.sqlite_master WHERE name = ?", (table,))]
+    if not _has(connection, "main", table):
+        # Of an earlier version, which the next start would upgrade.
+        return 0
+    there = _has(connection, "kept", table)
     same = f"SELECT 1 FROM kept.{table} AS k WHERE k.id = m.id AND k.{at} IS m.{at}" if there else "SELECT 1 WHERE 0"
     return int(connection.execute(f"SELECT count(*) FROM main.{table} AS m WHERE NOT EXISTS ({same})").fetchone()[0])
+
+
+def _has(connection: sqlite3.Connection, which: str, table: str) -> bool:
+    return connection.execute(f"SELECT 1 FROM {which}.sqlite_master WHERE name = ?", (table,)).fetchone() is not None
 
 
 def refuse_open(database: Path) -> None:

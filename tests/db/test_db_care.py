@@ -5,6 +5,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from sqlalchemy import text
 
 from db import backup, health, integrity, people, restoring, reviews
 from db.migrate import HEAD, create_all
@@ -100,6 +101,21 @@ def test_the_check_sees_an_adapter_that_is_gone_and_deeply_one_that_was_changed(
     assert "weights was changed" in reds(home, opened, deep=True)["adapters and checkpoints"]
     (folder / "weights").unlink()
     assert "run 1, 1: weights is gone" in reds(home, opened)["adapters and checkpoints"]
+
+
+def test_no_snapshot_is_open_while_files_are_hashed(home, opened):
+    """An open one would keep the log from being moved into the file for as long as that takes."""
+    busy = []
+
+    def tell(part):
+        if part == "files":
+            with opened.session() as session:
+                session.execute(text("UPDATE meta SET value = 'now' WHERE key = 'upgraded_ms'"))
+            with closing(sqlite3.connect(home.database, timeout=0.1)) as connection:
+                busy.append(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+
+    integrity.check(home, opened, tell=tell)
+    assert busy == [0]
 
 
 def test_what_a_check_came_to_is_remembered(opened):
@@ -226,6 +242,34 @@ def test_what_is_only_in_the_log_goes_with_the_file_that_is_set_aside(home):
     with closing(sqlite3.connect(home.database)) as new, closing(sqlite3.connect(aside)) as old:
         assert new.execute("SELECT template FROM prompt").fetchone() == ("describe",)
         assert old.execute("SELECT template FROM prompt").fetchone() == ("in the log",)
+
+
+def test_a_bare_copy_of_a_database_comes_back_with_what_is_only_in_its_log(home, tmp_path):
+    bare = tmp_path / "bare.db"
+    with closing(sqlite3.connect(home.database, isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("UPDATE prompt SET template = 'in the log'")
+        for ending in ("", "-wal"):
+            shutil.copy(f"{home.database}{ending}", f"{bare}{ending}")
+    backup.restore(bare, home.database, home.backups)
+    with closing(sqlite3.connect(home.database)) as restored:
+        assert restored.execute("SELECT template FROM prompt").fetchone() == ("in the log",)
+
+
+def test_a_restore_that_fails_says_why_and_changes_nothing(home, tmp_path):
+    made = backup.make(home.database, home.backups)
+    before, taken = home.database.read_bytes(), tmp_path / "a file"
+    taken.write_bytes(b"")
+    with pytest.raises(TempoError, match=r"Bringing back .* failed"):
+        backup.restore(made, home.database, taken)
+    assert home.database.read_bytes() == before
+    assert [path.name for path in home.root.iterdir() if path.name.startswith("tempo.")] == ["tempo.db"]
+
+
+def test_what_an_earlier_version_did_not_know_is_not_lost(home):
+    made = backup.make(home.database, home.backups)
+    by_hand(home, "DROP TABLE experiment", "UPDATE job SET created_ms = 1")
+    assert restoring.outlook(made, home.database).lost == {}
 
 
 @pytest.mark.parametrize(
