@@ -42,8 +42,8 @@ def sqlite() -> Finding:
     """The library that this Python is linked with."""
     verdict = dialect.sqlite_verdict()
     fact, _, way_out = verdict.text.partition(". ")
-    level: Level = {"ok": "ok", "warn": "amber", "refuse": "red"}[verdict.status]  # type: ignore[assignment]
-    return Finding("SQLite", level, f"{fact.rstrip('.')}.", way_out)
+    levels: dict[str, Level] = {"ok": "ok", "warn": "amber", "refuse": "red"}
+    return Finding("SQLite", levels[verdict.status], f"{fact.rstrip('.')}.", way_out)
 
 
 def storage(database: Path) -> Finding:

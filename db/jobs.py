@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from db import runs
 from db.session import now_ms
-from db.tables import JobAttemptRow, JobRow, WorkerRow
+from db.tables import JobAttemptRow, JobRow, RunRow, WorkerRow
 from tempo_core.errors import LeaseLost, Unknown
 from tempo_core.types import JsonDict
 
@@ -249,6 +249,13 @@ def open_jobs(session: Session) -> tuple[Job, ...]:
 def stalled(session: Session) -> tuple[Job, ...]:
     """Running jobs that are alive by their heartbeat and told no progress for `STALLED_S`, the oldest first."""
     return tuple(job for job in running(session) if job.stalled)
+
+
+def ended_long_ago(session: Session, n_days: int) -> tuple[int, ...]:
+    """Ids of jobs that ended at least as many days ago and are no run's."""
+    of_runs = select(RunRow.job_id).where(RunRow.job_id.is_not(None))
+    query = select(JobRow.id).where(JobRow.state.in_(ENDED), JobRow.ended_ms < now_ms() - n_days * 86_400_000)
+    return tuple(session.scalars(query.where(JobRow.id.not_in(of_runs)).order_by(JobRow.id)))
 
 
 # -- what the worker does -------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from a folder of videos to a trained and evaluated model:
   python -m jobs evaluate --run 1
   python -m jobs export-model 1 --form merged --out ~/models/mine
 
-exit codes: 0 done, 1 the job failed, 2 bad usage or input, 3 cancelled, 130 Ctrl-C (cancels the job)
+exit codes: 0 done, 1 the job failed, 2 bad usage or input, 3 cancelled or not done, 130 Ctrl-C (cancels the job)
 everything is kept in TEMPO_HOME (default: .tempo in this folder)
 """
 
@@ -33,7 +33,8 @@ everything is kept in TEMPO_HOME (default: .tempo in this folder)
 def main(argv: list[str] | None = None) -> int:
     """Run one command; its exit code."""
     args = parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO if args.command == "run" else logging.WARNING, format="%(message)s")
+    if args.command != "run":  # which has a log of its own
+        logging.basicConfig(level=logging.WARNING, format="%(message)s")
     # By name, and only now: a child or a worker must not wait for what the other commands import.
     module, _, function = args.does.rpartition(".")
     try:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-_NAMES = re.compile(r"(^|_)(TOKEN|KEY|SECRET|PASSWORD)$")
+_NAMES = re.compile(r"(^|_|^PG)(TOKEN|KEY|SECRET|PASSWORD)$")
 _SHORTEST = 8
 """Characters; what is shorter would blot ordinary words, and is no key."""
 
@@ -19,14 +19,15 @@ DATABASE = "TEMPO_DATABASE_URL"
 
 def blotted(text: str) -> str:
     """The text with the variable's name in the place of each key."""
-    for name, value in _keys().items():
+    # The longest first: one key may begin like another.
+    for name, value in sorted(_keys().items(), key=lambda key: -len(key[1])):
         text = text.replace(value, f"<{name}>")
     return text
 
 
 def _keys() -> dict[str, str]:
     found = {name: value.strip() for name, value in os.environ.items() if _NAMES.search(name)}
-    found[DATABASE] = urlsplit(os.environ.get(DATABASE, "")).password or ""
+    found[DATABASE] = unquote(urlsplit(os.environ.get(DATABASE, "")).password or "")
     return {name: value for name, value in found.items() if len(value) >= _SHORTEST}
 
 

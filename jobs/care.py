@@ -10,34 +10,43 @@ from pathlib import Path
 from db import backup, health, integrity, moving, restoring
 from db.restoring import Outlook
 from jobs import commands, doctor, processes
-from tempo_core.errors import DatabaseRefused, FolderTaken, TempoError
+from tempo_core.errors import DatabaseRefused, FolderTaken, TempoError, disk_is_full
 from tempo_core.settings import Home
 
-DONE, FAILED, BAD_INPUT, NOT_DONE = 0, 1, 2, 3
+DONE, FAILED, NOT_DONE = 0, 1, 3
 
 
 def make_backup(args: Namespace) -> int:
     """One file that holds the whole database, made beside whoever writes."""
     home = _here()
     backup.refuse_server(home)
+    to = None if args.to is None else _free(Path(args.to).expanduser())
     made = backup.make(home.database, home.backups, backup.BY_HAND)
-    if args.to is not None:
-        made = _moved(made, Path(args.to).expanduser())
+    if to is not None:
+        made = _moved(made, to)
     print(f"{made} ({made.stat().st_size / 1e6:.1f} MB), read back and whole.")
     return DONE
 
 
+def _free(to: Path) -> Path:
+    if to.exists():
+        raise FolderTaken(f"{to} exists already. Name a file that does not exist.")
+    if not to.parent.is_dir():
+        raise TempoError(f"{to.parent} is no folder. Make it first, or name another.")
+    return to
+
+
 def _moved(made: Path, to: Path) -> Path:
     """Under the name that was asked for, whole or not at all."""
+    part = to.with_name(f"{to.name}.part")
     try:
-        if to.exists():
-            raise FolderTaken(f"{to} exists already. Name a file that does not exist.")
-        if not to.parent.is_dir():
-            raise TempoError(f"{to.parent} is no folder. Make it first, or name another.")
-        part = to.with_name(f"{to.name}.part")
         shutil.copyfile(made, part)
         backup.check(part, deep=False)
         part.replace(to)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        room = "Free some space there" if disk_is_full(error) else f"See that {to.parent} can be written to"
+        raise TempoError(f"{to} cannot be written ({error.strerror}). {room}, or name another file.") from None
     finally:
         made.unlink()
     return to

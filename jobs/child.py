@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import signal
 import sys
@@ -26,7 +27,7 @@ from jobs import payloads, processes, space, tasks
 from jobs.blotting import Blotting, blotted
 from jobs.launchers.base import log_path
 from jobs.rhythm import Rhythm
-from tempo_core.errors import Cancelled, DatabaseBusy, LeaseLost, TempoError
+from tempo_core.errors import Cancelled, DatabaseBusy, LeaseLost, NoSpace, TempoError
 from tempo_core.settings import Home
 from tempo_core.types import Progress
 
@@ -126,7 +127,7 @@ class Heartbeat(threading.Thread):
                 self._end("torchrun is gone; its ranks end with it.")
             try:
                 self.beat()
-            except DatabaseBusy as error:  # a late beat; the worker waits for it as long as this process lives
+            except (DatabaseBusy, NoSpace) as error:  # a late beat; the worker waits for it for a while
                 print(error, file=sys.stderr)
             except LeaseLost as error:
                 self._end(str(error))
@@ -147,6 +148,8 @@ def run(args: Namespace) -> int:
     if ticket.job_id != args.id:
         raise NotAJob(f"{processes.TICKET} names job {ticket.job_id}, not {args.id}.")
     sys.stdout, sys.stderr = Blotting(sys.stdout), Blotting(sys.stderr)
+    # Not before: a handler keeps the stream that it was made with.
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     home = Home.from_environment()
     heartbeat = Heartbeat(home, ticket, Rhythm.from_environment())
     database = Database.of(home, fence=ticket.fence)

@@ -21,7 +21,7 @@ from db.health import Finding
 from db.session import Database
 from jobs import health, launchers
 from jobs.launchers.base import LauncherAway
-from tempo_core.errors import TempoError
+from tempo_core.errors import DatabaseBusy, TempoError
 from tempo_core.settings import EMBEDDED_MODEL, Home
 from tempo_core.video_llms import checkpoints
 
@@ -71,10 +71,14 @@ def database(home: Home) -> Finding:
         return Finding("database", "ok", f"No database yet at {home.database}; it is made at the first start.")
     try:
         dialect.refuse_unsafe(home.root)
-        with closing(sqlite3.connect(f"file:{home.database}?mode=ro", uri=True)) as connection:
-            revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+        revision = migrate.revision_of(home.database)
+        with closing(sqlite3.connect(f"{home.database.as_uri()}?mode=ro", uri=True)) as connection:
             damage = connection.execute("PRAGMA quick_check").fetchone()[0]
-    except (TempoError, sqlite3.Error) as error:
+    except DatabaseBusy:
+        return Finding("database", "amber", f"{home.database} is locked by another program.", "Try again.")
+    except TempoError as error:
+        return _refused(error)
+    except sqlite3.Error as error:
         if "locked" in str(error):
             return Finding("database", "amber", f"{home.database} is locked by another program.", "Try again.")
         return Finding("database", "red", f"{home.database}: {error}", _RESTORE)
@@ -87,12 +91,20 @@ def database(home: Home) -> Finding:
 def _server(home: Home) -> Finding:
     try:
         revision, name = migrate.look(home)
-    except TempoError as error:
+    except DatabaseBusy as error:
         return Finding("database", "red", str(error), "Start the server, or correct TEMPO_DATABASE_URL.")
+    except TempoError as error:
+        return _refused(error)
     if revision is None:
         return Finding("database", "ok", f"No tables yet at {name}.", "They are made at the first start.")
     behind = "" if revision == migrate.HEAD else f"The next start brings it to {migrate.HEAD}."
     return Finding("database", "ok", f"{revision}, at {name}.", behind)
+
+
+def _refused(error: TempoError) -> Finding:
+    """Its first sentence is the fact, the rest the way out."""
+    fact, _, way_out = str(error).partition(". ")
+    return Finding("database", "red", f"{fact.rstrip('.')}.", way_out)
 
 
 _RESTORE = "Restore a backup: python -m jobs restore lists them."

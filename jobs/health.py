@@ -118,6 +118,8 @@ def worker(leader: jobs.Worker | None) -> Finding:
     """Who looks after the queue."""
     if leader is None:
         return Finding("worker", "ok", "None now; the next job starts one.")
+    fact = f"Process {leader.process.pid} on {leader.process.host} leads"
+    if leader.process.boot_id != jobs.boot_id():
+        return Finding("worker", "ok", f"{fact}.")
     age_ms = processes.age_s(leader.process.pid) * 1000
-    fact = f"Process {leader.process.pid} on {leader.process.host} leads; it was started {health.age(age_ms)} ago."
-    return Finding("worker", "ok", fact)
+    return Finding("worker", "ok", f"{fact}; it was started {health.age(age_ms)} ago.")

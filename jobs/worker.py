@@ -20,7 +20,8 @@ from typing import Any, TypeVar, cast
 from db import jobs, migrate
 from db.jobs import Job
 from db.session import Database
-from jobs import launchers, nightly, processes
+from jobs import launch, launchers, nightly, processes
+from jobs.blotting import blotted
 from jobs.launchers.base import Launcher, LauncherAway, LauncherRefused, Resources, State
 from jobs.rhythm import Rhythm
 from tempo_core.errors import DatabaseBusy, LeaseLost, NoSpace
@@ -30,6 +31,8 @@ T = TypeVar("T")
 VERSION = "1"
 _BUSY_MS = 2_000
 """The next round tries again anyway."""
+_LAST_WORDS = 300
+"""Characters of a log in an error, which is a line on pages."""
 
 
 def slots(launcher: str, n_gpus: int) -> tuple[str, ...]:
@@ -58,6 +61,8 @@ class Worker:
         self._answers: dict[str, tuple[float, Any]] = {}
         """What clusters said, and when."""
         self._asked_s: dict[str, float] = {}
+        self._away = ""
+        """Why the last round could not be done."""
         self._over = False
 
     def run(self) -> int:
@@ -75,11 +80,18 @@ class Worker:
                     return 0
                 self.step()
                 self._back_up()
+                self._away = ""
             except (DatabaseBusy, NoSpace) as error:
-                print(error, flush=True)
+                self._tell_once(str(error))
             time.sleep(self.rhythm.poll_s)
         self._resign()
         return 0
+
+    def _tell_once(self, error: str) -> None:
+        """Twice a second the same, for as long as a server is away, would fill the log."""
+        if error != self._away:
+            print(error, flush=True)
+        self._away = error
 
     def _back_up(self) -> None:
         """A backup a day; looked for once an hour. Beside the loop: a large database takes longer than a lease."""
@@ -164,13 +176,19 @@ class Worker:
         except (LauncherAway, LauncherRefused) as away:
             # What lives on there cannot write: the token goes to the next attempt.
             print(away, flush=True)
-        error = error or _killed(exit_code)
+        error = error or _killed(exit_code) + self._last_words(job)
         with self.database.session() as session:
             after = jobs.lost(session, job.id, job.token or "", error_class, error, exit_code)
         self._asked_s = {key: at for key, at in self._asked_s.items() if not key.startswith(f"{job.token} ")}
         self._answers.pop(job.handle or "", None)
         if after.error == error:
             print(f"Job {job.id}, attempt {job.attempt}: {error} It is {after.state} now.", flush=True)
+
+    def _last_words(self, job: Job) -> str:
+        """What the attempt printed last, as programs do that cannot go on."""
+        printed = blotted(launch.log_tail(self.home, job.id, job.attempt, 4_000))
+        lines = [" ".join(line.split()) for line in printed.splitlines() if line.strip()]
+        return f" Its log ends: {' / '.join(lines[-2:])[-_LAST_WORDS:]}" if lines else ""
 
     def _waited(self, job: Job, what: str) -> float:
         now_s = time.monotonic()
@@ -254,7 +272,8 @@ class Worker:
 
     def _resign(self) -> None:
         if self.id is not None and self.database.is_there:
-            with self.database.session() as session:
+            # Where that cannot be written, the next worker sees that this process is gone.
+            with suppress(DatabaseBusy, NoSpace), self.database.session() as session:
                 jobs.resign(session, self.id)
         print("The worker ends; running jobs run on and the next worker looks after them.", flush=True)
 

@@ -46,8 +46,30 @@ def test_what_libraries_print_and_log_is_blotted_on_its_way(keys, capsys, monkey
     assert not any(value in written for value in ("hf_abc", "sk-0", "sk-f", "a-long-password"))
 
 
+def test_the_password_of_postgres_own_tools_is_a_key(monkeypatch):
+    monkeypatch.setenv("PGPASSWORD", "long-enough")
+    monkeypatch.setenv("TEMPO_DATABASE_URL", "postgresql+psycopg://tempo:a%2Flong%2Fone@db/tempo")
+    assert blotted("as long-enough or a/long/one") == "as <PGPASSWORD> or <TEMPO_DATABASE_URL>"
+
+
+def test_of_two_keys_that_begin_alike_nothing_is_left(monkeypatch):
+    monkeypatch.setenv("A_TOKEN", "beginning")
+    monkeypatch.setenv("B_TOKEN", "beginning-and-end")
+    assert blotted("beginning-and-end, beginning") == "<B_TOKEN>, <A_TOKEN>"
+
+
 def test_a_run_keeps_versions_of_its_environment_and_nothing_else(keys):
     assert set(starting.environment()) == {"python", "torch", "transformers", "trl", "peft", "accelerate"}
+
+
+def test_what_a_library_logs_in_a_real_job_is_blotted(yard, monkeypatch):
+    """The key is what SQLAlchemy logs of every heartbeat, if asked to."""
+    monkeypatch.setenv("HF_TOKEN", "UPDATE job SET")
+    yard.enqueue(steps=1)
+    asked = "import logging; logging.getLogger('sqlalchemy.engine').setLevel(logging.INFO)"
+    assert yard.child(yard.claimed(), before=asked).wait() == 0
+    log = (yard.home.root / "child.log").read_text()
+    assert "<HF_TOKEN>" in log and "UPDATE job SET" not in log
 
 
 def test_a_real_job_that_dies_of_one_stores_and_logs_none_and_runs_nothing_of_its_payload(yard, monkeypatch, tmp_path):

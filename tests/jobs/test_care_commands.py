@@ -5,14 +5,17 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from db import backup, health, jobs, people
+from db import backup, health, jobs, models, people
 from db.migrate import create_all
-from db.session import Database
+from db.session import Database, now_ms
+from db.tables import JobRow, RunRow
 from jobs import launch, nightly, space
 from jobs.__main__ import main
+from jobs.launchers.base import log_path
 from jobs.payloads import SleepPayload
 from tempo_core.errors import NoSpace
 from tempo_core.settings import Home
@@ -57,6 +60,8 @@ def test_a_backup_goes_where_it_is_asked_to_and_overwrites_nothing(home, tmp_pat
     assert main(["backup", "--to", str(to)]) == 2
     assert "exists already" in capsys.readouterr().err and to.read_bytes() == b"mine"
     assert main(["backup", "--to", str(tmp_path / "no" / "such.db")]) == 2
+    assert main(["backup", "--to", "/proc/such.db"]) == 2
+    assert "/proc/such.db cannot be written" in capsys.readouterr().err and backup.listing(home.backups) == []
     assert main(["backup"]) == 0 and [kept.label for kept in backup.listing(home.backups)] == ["by-hand"]
 
 
@@ -147,6 +152,30 @@ def test_the_workers_log_is_bounded(home, monkeypatch):
         log.write_bytes(lines)
         assert launch._worker_log(home) == log
     assert log.read_bytes() == b"third" and (home.runs / "worker.log.1").read_bytes() == b"second and long\n"
+
+
+def test_logs_of_jobs_that_ended_long_ago_are_removed_and_those_of_runs_stay(home):
+    database, ago_ms = Database.open(home.database), now_ms() - 91 * 86_400_000
+    with database.session() as session:
+        me = people.local(session)
+        for number, (ended_ms, state) in enumerate([(ago_ms, "failed"), (now_ms(), "failed"), (ago_ms, "succeeded")]):
+            job = jobs.enqueue(session, "sleep", {"label": str(number)}, created_by=me.id, needs="cpu")
+            row = session.get(JobRow, job.id)
+            row.state, row.ended_ms = state, ended_ms
+        jobs.enqueue(session, "sleep", {}, created_by=me.id, needs="cpu")
+        model_id = models.register(session, Path("/m"), "tiny", "f" * 64, "m")
+        session.add(
+            RunRow(id=1, name="", recipe="sft", preset="embedded", base_model_id=model_id, config={}, config_sha256="",
+                   seed=0, code_version="", env={}, state="succeeded", job_id=3, created_by=1, created_ms=1)
+        )  # fmt: skip
+    for job_id in (1, 2, 3, 4):
+        log_path(home, job_id, 1).parent.mkdir(parents=True)
+        log_path(home, job_id, 1).write_bytes(b"said")
+    (log_path(home, 1, 1).parent / "answers.jsonl").write_bytes(b"kept")
+    nightly.forget_logs(home, database)
+    left = sorted(str(path.relative_to(home.runs / "jobs")) for path in (home.runs / "jobs").glob("*/*"))
+    database.close()
+    assert left == ["1/answers.jsonl", "2/attempt-1.log", "3/attempt-1.log", "4/attempt-1.log"]
 
 
 def test_what_the_night_finds_damaged_is_on_the_health_page_and_pushes_no_whole_backup_out(home):

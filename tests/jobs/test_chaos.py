@@ -47,7 +47,9 @@ def test_a_killed_worker_disturbs_no_job_and_the_next_one_looks_after_it_without
 
     os.kill(pid, signal.SIGKILL)
     last_step, _ = yard.executed(job_id)[-1]
-    assert yard.at_step(job_id, last_step + 1, attempt=2).attempt == 2
+    again = yard.at_step(job_id, last_step + 1, attempt=2)
+    assert again.attempt == 2
+    assert again.error == f"The process ended without a word. Its log ends: attempt 1 goes on at step 0, pid {pid}"
     assert yard.twice(job_id) <= EVERY
 
 
@@ -97,7 +99,7 @@ def test_two_workers_run_one_job_at_a_time_in_a_slot(yard):
         time.sleep(0.01)
     assert most == 1
     assert all(yard.executed(job_id) == [(step, 1) for step in range(6)] for job_id in job_ids)
-    assert (yard.home.root / "worker.log").read_text().count("Another worker leads already") == 1
+    yard.until(lambda: (yard.home.root / "worker.log").read_text().count("Another worker leads already") == 1)
 
 
 def test_a_process_that_froze_with_the_database_locked_is_ended_and_its_job_goes_on(yard):
@@ -215,6 +217,14 @@ def test_a_clock_that_is_set_starts_no_job_twice(yard, tmp_path_factory):
     with yard.database.reading() as session:
         assert [job.id for job in jobs.latest(session)] == [second, first]
     assert worker.poll() is None and yard.leader_pid() == worker.pid
+
+
+def test_a_heart_beats_on_once_a_full_disk_has_room_again(yard):
+    job_id = yard.enqueue()
+    heart = yard.heart(yard.claimed())
+    assert heart.stdout.readline() == b"room again\n"
+    lease_ms = yard.job(job_id).lease_until_ms
+    yard.until(lambda: heart.poll() is None and yard.job(job_id).lease_until_ms > lease_ms)
 
 
 def test_a_disk_that_is_full_at_a_checkpoint_ends_the_job_with_the_way_out_and_it_goes_on_later(yard):

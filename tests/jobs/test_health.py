@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
 from db import health, jobs, people, videos
 from db.health import Finding
@@ -151,6 +152,23 @@ def test_a_worker_that_leads_is_named(home, database):
     with database.session() as session:
         jobs.lead(session, me, "1", lease_ms=60_000)
     assert f"Process {os.getpid()} on {me.host} leads" in told(home, database)["worker"].fact
+
+
+def test_of_a_worker_on_another_machine_no_age_is_told():
+    far = jobs.Worker(1, jobs.Process(os.getpid(), 1, "another machine", "far"), "1", 0)
+    assert studio.worker(far).fact == f"Process {os.getpid()} on far leads."
+
+
+def test_the_doctor_says_that_a_newer_database_is_refused(tmp_path):
+    home = Home(tmp_path / "with # and ?").make()
+    database = Database.open(home.database)
+    create_all(database)
+    assert doctor.database(home).level == "ok"
+    with database.session() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    database.close()
+    found = doctor.database(home)
+    assert found.level == "red" and "newer version" in found.fact and found.way_out.startswith("Update the program")
 
 
 def test_a_finding_of_the_last_check_stays_until_the_next_one(home, database):
