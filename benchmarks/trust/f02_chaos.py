@@ -18,8 +18,8 @@ from benchmarks.trust.yard import ROOT
 from tempo_core.settings import Home
 
 CASES = "tests/jobs/test_chaos.py"
-N_ROUNDS, MINUTES = 2, 3.0
-"""What six minutes hold; `make soak` goes on for as long as it is asked."""
+N_ROUNDS, MINUTES = 5, 5.0
+"""About twelve minutes; `make soak` goes on for as long as it is asked."""
 
 
 def measure(scratch: Path, effort: float) -> list[Row]:
