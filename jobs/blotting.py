@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 _NAMES = re.compile(r"(^|_|^PG)(TOKEN|KEY|SECRET|PASSWORD)$")
 _SHORTEST = 8
@@ -27,8 +27,14 @@ def blotted(text: str) -> str:
 
 def _keys() -> dict[str, str]:
     found = {name: value.strip() for name, value in os.environ.items() if _NAMES.search(name)}
-    found[DATABASE] = unquote(urlsplit(os.environ.get(DATABASE, "")).password or "")
+    found[DATABASE] = database_password()
     return {name: value for name, value in found.items() if len(value) >= _SHORTEST}
+
+
+def database_password() -> str:
+    """The password in the address of the database, at either of the two places where one may stand; "" for none."""
+    address = urlsplit(os.environ.get(DATABASE, ""))
+    return unquote(address.password or "") or parse_qs(address.query).get("password", [""])[0]
 
 
 class Blotting:

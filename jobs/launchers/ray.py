@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from jobs.blotting import database_password
 from jobs.launchers import base
 from jobs.launchers.base import LauncherAway, LauncherRefused, Resources, State
 from tempo_core.settings import Home
@@ -77,9 +78,12 @@ class Ray:
         return said[offset:], len(said)
 
     def capacity(self) -> dict[str, int]:
-        nodes = self._ask("/api/v0/nodes")["data"]["result"]["result"]
-        totals = [node["resources_total"] for node in nodes if node["state"] == "ALIVE"]
-        return {kind.lower(): round(sum(total.get(kind, 0) for total in totals)) for kind in ("CPU", "GPU")}
+        said = self._ask("/api/v0/nodes")
+        try:
+            totals = [node["resources_total"] for node in said["data"]["result"]["result"] if node["state"] == "ALIVE"]
+            return {kind.lower(): round(sum(total.get(kind, 0) for total in totals)) for kind in ("CPU", "GPU")}
+        except (KeyError, TypeError) as error:
+            raise LauncherAway(self._stranger()) from error
 
     def exit_code(self, handle: str) -> int | None:
         code = (self.about(handle) or {}).get("driver_exit_code")
@@ -113,7 +117,7 @@ class Ray:
     def _told(self, error: urllib.error.HTTPError, path: str) -> Exception:
         said = error.read(2_000).decode(errors="replace").strip().splitlines()[:1]
         if error.code == 404:
-            return _NotThere(path)
+            return _NotThere(f"{path} is not known there. {self._stranger()}")
         if error.code in (401, 403):
             return LauncherAway(
                 f"Ray at {self.address} asks for a login. Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to the cluster's "
@@ -123,9 +127,12 @@ class Ray:
             return LauncherAway(f"Ray at {self.address} answers {error.code} to {path}: {''.join(said)}")
         return LauncherRefused(f"Ray at {self.address} refuses {path} ({error.code}): {''.join(said)}")
 
+    def _stranger(self) -> str:
+        return f"{self.address} is no dashboard of Ray: set TEMPO_RAY_ADDRESS to where it listens."
 
-class _NotThere(Exception):
-    """Ray knows no such job."""
+
+class _NotThere(LauncherAway):
+    """Asked about a job: Ray knows none of this name. Asked anything else: it is not Ray that answers."""
 
 
 def _safe(address: str) -> str:
@@ -175,7 +182,7 @@ def _environment(resources: Resources) -> dict[str, str]:
         LauncherRefused: The address of the database holds a password.
     """
     told = {name: value for name, value in os.environ.items() if name.startswith(_TOLD) and "KEY" not in name}
-    if urlsplit(told.get("TEMPO_DATABASE_URL", "")).password:
+    if database_password():
         raise LauncherRefused(
             "TEMPO_DATABASE_URL holds a password, and Ray's dashboard shows the environment of its jobs. Keep the "
             "password in ~/.pgpass on every node and leave it out of the address."
