@@ -54,7 +54,8 @@ class Local:
         pid, pid_started = self._process(handle)
         if grace_s and pid is not None and self.alive(handle) == "running":
             # Not the group: torchrun hands the signal on, and the first rank tells the others.
-            os.kill(pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
             end_s = time.monotonic() + grace_s
             while self.alive(handle) == "running" and time.monotonic() < end_s:
                 time.sleep(0.05)

@@ -22,14 +22,19 @@ _STOP_S = 10.0
 _WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
 _OVER = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "BOOT_FAIL")
 
-# Two minutes before the time limit Slurm sends USR1 to the shell alone: it asks the task to save and stop. The second
-# `wait` is for the task, the first one ends with the signal.
+# Two minutes before the time limit Slurm sends USR1 to the shell alone: it asks the task to save and stop. The signal
+# ends a `wait` as well, hence the loop; once it has waited, a shell may forget the task, and then says 127.
 _SCRIPT = """#!/bin/sh
-trap 'kill -TERM $task' USR1 TERM
+trap 'asked=1; kill -TERM $!' USR1 TERM
 {command} &
-task=$!
-wait $task
-wait $task
+code=127 asked=1
+while [ -n "$asked" ]; do
+    asked=
+    wait $!
+    told=$?
+    [ $told -eq 127 ] || code=$told
+done
+exit $code
 """
 
 
