@@ -167,6 +167,13 @@ heart.join()
         self.until(lambda: any(s >= step and a == attempt for s, a in self.executed(job_id)))
         return self.job(job_id)
 
+    def hold(self, job_id: int, step: int) -> Path:
+        """Let the job stand still before this step, until the file that is returned is removed."""
+        file = self.home.runs / "jobs" / str(job_id) / f"hold-{step}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        return file
+
     def executed(self, job_id: int) -> list[tuple[int, int]]:
         """(step, attempt) of every executed step."""
         path = self.home.runs / "jobs" / str(job_id) / "executed.txt"

@@ -1,7 +1,8 @@
 """Counts steps and can be killed anywhere: the task of the chaos tests, not offered to users.
 
 Every executed step is a line of `executed.txt`, every recorded one a key of the result: a task may execute a step
-twice, but it must never record one twice.
+twice, but it must never record one twice. It stands still before step N while there is a file `hold-N` in its folder,
+so that what must happen in the middle of it does, on a machine of any speed.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def run(database: Database, job: JobRef, report: Report) -> JsonDict:
                 _save(checkpoint, step + 1)
             if stopping:
                 raise Cancelled(f"Stopped after {step + 1} of {payload.steps} steps; the next start goes on there.")
-            report(Progress(step + 1, payload.steps, f"step {step + 1} of {payload.steps}"))
+            # `report()` may itself hear of a stop, after the look above, and would end the task with nothing saved.
+            report.tell(Progress(step + 1, payload.steps, f"step {step + 1} of {payload.steps}"))
     finally:
         grandchild.kill()
         grandchild.wait()
@@ -54,6 +56,8 @@ def _step(job: JobRef, payload: SleepPayload, step: int) -> None:
     if step == payload.fail_at:
         raise RuntimeError(f"asked to fail at step {step}")
     time.sleep(payload.step_s)
+    while (job.folder / f"hold-{step}").exists():
+        time.sleep(0.01)
     with (job.folder / "executed.txt").open("a") as file:
         file.write(f"{step} {job.attempt} {os.getpid()}\n")
 
