@@ -4,9 +4,13 @@ Ray runs in a cluster of two nodes on this machine, where `requirements-ray.txt`
 stood in for by shell scripts that run what they are given (benchmarks/clusters/slurm).
 """
 
+import contextlib
 import importlib.util
 import os
+import shlex
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,13 +22,18 @@ from benchmarks import launchers as measured
 from benchmarks.clusters import ray_nodes
 from db import jobs
 from jobs import doctor, launch, launchers, processes
+from jobs.launchers import ray
+from jobs.launchers import slurm as slurms
 from jobs.launchers.base import LauncherAway, LauncherRefused, Resources
 from tempo_core.errors import TempoError
 from tempo_core.settings import Home
+from tests.answering import Fault, answering
 
 STUBS = Path(__file__).parent.parent.parent / "benchmarks" / "clusters" / "slurm"
-HANG_S = 120
+HANG_S = 300
+"""Nothing here takes as long; it only keeps a fault from hanging the suite."""
 CPU = Resources("cpu:0")
+SAVES = "trap 'echo saved; exit 5' TERM; echo began; while :; do sleep 0.05; done"
 RAY = pytest.param(
     "ray",
     marks=[
@@ -95,6 +104,14 @@ class Place:
         found = processes.of_job(self.home.root, job_id)
         return [process.pid for process in found if processes.started(process.pid)]
 
+    def ranks(self):
+        """Those of torchrun's; a process that is looked at may just become another program or end."""
+        found = []
+        for process in processes.of_job(self.home.root, 1):
+            with contextlib.suppress(psutil.Error):
+                found += [process.pid] * ("LOCAL_RANK" in process.environ())
+        return found
+
 
 @pytest.mark.parametrize("place", EVERY, indirect=True)
 def test_an_attempt_that_is_started_twice_runs_once(place):
@@ -106,6 +123,9 @@ def test_an_attempt_that_is_started_twice_runs_once(place):
     heir.start(handle, ["sh", "-c", script], CPU, {})
     place.until_it_is("running", handle)
     assert heir.alive(handle) == "running"
+    # One that is started now prints after what a second start would have printed.
+    after = place.shell("echo after", job_id=2)
+    place.until(lambda: place.launcher.log(after, 0)[0])
     assert place.launcher.log(handle, 0)[0] == b"began\n"
 
 
@@ -140,7 +160,7 @@ def test_an_attempt_without_room_is_pending_and_can_be_stopped_there(place, requ
 def test_a_stop_lets_the_task_save_first(place):
     handle = place.shell("trap 'echo saved; exit' TERM; echo began; while :; do sleep 0.1; done")
     place.until(lambda: place.launcher.log(handle, 0)[0])
-    place.launcher.stop(handle, 30)
+    place.launcher.stop(handle, HANG_S)
     assert place.launcher.alive(handle) == "gone"
     assert place.launcher.log(handle, 0)[0].splitlines()[-1] == b"saved"
 
@@ -150,7 +170,8 @@ def test_what_does_not_listen_is_ended_with_all_its_processes(place):
     """The one in a session of its own is what torchrun makes of every rank."""
     handle = place.shell("trap '' TERM USR1; setsid sleep 300 & echo began; while :; do sleep 0.1; done")
     place.until(lambda: place.launcher.log(handle, 0)[0])
-    assert len(place.living()) >= 3
+    # Until the shell, its child and the one in the other session are all seen: a short sleep comes and goes.
+    place.until(lambda: len(place.living()) >= 3)
     place.launcher.stop(handle, 0.3)
     assert place.launcher.alive(handle) == "gone"
     assert place.until(lambda: not place.living())
@@ -162,8 +183,7 @@ def test_ranks_of_torchrun_end_with_their_attempt(place):
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     handle = place.start([sys.executable, *torchrun, *rank])
     place.until(lambda: place.launcher.log(handle, 0)[0].count(b"rank\n") == 2)
-    ranks = {process.pid for process in processes.of_job(place.home.root, 1) if "LOCAL_RANK" in process.environ()}
-    assert len({os.getsid(pid) for pid in ranks}) == 2
+    assert place.until(lambda: len({os.getsid(pid) for pid in place.ranks()}) == 2)
     place.launcher.stop(handle, 0)
     assert place.until(lambda: not place.living())
 
@@ -206,6 +226,24 @@ def test_slurm_tells_its_gpus_once_however_many_partitions_a_node_is_in(slurm, t
     assert launchers.named("slurm", Home(tmp_path)).capacity() == {"cpu": 4, "gpu": n_gpus}
 
 
+@pytest.mark.parametrize("shell", [["sh"], ["bash", "--posix"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("task", "sent", "code"), [("exit 0", None, 0), ("exit 3", None, 3), ("kill -9 $$", None, 137),
+                               (SAVES, signal.SIGUSR1, 5), (SAVES, signal.SIGTERM, 5)],
+)  # fmt: skip
+def test_the_script_for_slurm_ends_as_its_task_does_and_hands_signals_on(tmp_path, shell, task, sent, code):
+    """Red Hat's sh is bash, which forgets a child once it was waited for: each job would be FAILED in Slurm's lists."""
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"{shell[0]} is not there")
+    script = slurms._SCRIPT.format(command=f"sh -c {shlex.quote(task)}")
+    process = subprocess.Popen([*shell, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if sent is not None:
+        assert process.stdout.readline() == "began\n"
+        process.send_signal(sent)
+    _, told = process.communicate(timeout=HANG_S)
+    assert process.returncode == code and (sent or "not a child" not in told)
+
+
 def test_slurm_whose_controller_is_away_is_not_taken_for_an_end(slurm, tmp_path):
     (slurm / "down").touch()
     with pytest.raises(LauncherAway, match="Unable to contact"):
@@ -222,6 +260,17 @@ def test_a_dashboard_of_ray_that_does_not_answer_is_away(tmp_path, monkeypatch):
     monkeypatch.setenv("TEMPO_RAY_ADDRESS", "http://127.0.0.1:9")
     with pytest.raises(LauncherAway, match="ray start --head"):
         launchers.named("ray", Home(tmp_path)).alive("tempo-1-1-0")
+
+
+@pytest.mark.parametrize(
+    "said", [Fault(404), Fault(200, b"{}"), Fault(200, b"[]"), Fault(200, b"<html>"), Fault(501)], ids=str
+)
+def test_what_is_no_dashboard_of_ray_is_told_as_such_and_ends_no_worker(tmp_path, monkeypatch, said):
+    with answering() as server:
+        server.trouble = lambda n, request: said
+        monkeypatch.setenv("TEMPO_RAY_ADDRESS", server.url.removesuffix("/v1"))
+        with pytest.raises(LauncherAway, match=server.url.removesuffix("/v1")):
+            launchers.named("ray", Home(tmp_path)).capacity()
 
 
 @pytest.mark.parametrize("address", ["http://10.0.0.5:8265", "http://ray.example:8265", "http://0.0.0.0:8265"])
@@ -241,12 +290,17 @@ def test_what_is_no_address_of_a_dashboard_is_refused(tmp_path, monkeypatch, add
         launchers.named("ray", Home(tmp_path))
 
 
-@pytest.mark.parametrize("place", [RAY], indirect=True)
-def test_a_password_of_the_database_is_not_shown_on_rays_dashboard(place, monkeypatch):
-    monkeypatch.setenv("TEMPO_DATABASE_URL", "postgresql+psycopg://ada:secret@db/tempo")
+@pytest.mark.parametrize("address", ["ada:secret@db/tempo", "ada@db/tempo?sslmode=require&password=secret"])
+def test_a_password_of_the_database_is_not_shown_on_rays_dashboard(monkeypatch, address):
+    monkeypatch.setenv("TEMPO_DATABASE_URL", f"postgresql+psycopg://{address}")
     with pytest.raises(LauncherRefused, match="pgpass"):
-        place.shell("echo began")
-    monkeypatch.delenv("TEMPO_DATABASE_URL")
+        ray._environment(CPU)
+    monkeypatch.setenv("TEMPO_DATABASE_URL", "postgresql+psycopg://ada@db/tempo?sslmode=require")
+    assert ray._environment(CPU)["TEMPO_DATABASE_URL"].endswith("sslmode=require")
+
+
+@pytest.mark.parametrize("place", [RAY], indirect=True)
+def test_a_key_of_the_studio_is_not_shown_on_rays_dashboard(place, monkeypatch):
     monkeypatch.setenv("TEMPO_SERVER_KEY", "a secret")
     monkeypatch.setenv("TEMPO_LEASE_S", "14")
     handle = place.shell("echo $TEMPO_LEASE_S$TEMPO_SERVER_KEY")
