@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,10 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 MODEL = "served/tiny"
 WORDS = ("red", "circle", "rises", "blue", "square", "falls", "then", "green", "ring", "moves")
 TOKENS_A_PICTURE = 16
+HANG_S = 60
+"""Nothing here takes as long; it only keeps a fault from hanging the suite."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,24 @@ class Answering:
     slow_s: float = 0.0
     at_once: int = 0
     most_at_once: int = 0
+    n_open: int = 0
+    """Connections that were taken up and not yet done with."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def questions(self) -> list[Request]:
         return [request for request in self.requests if request.method == "POST"]
+
+    def rest(self) -> None:
+        """Wait until it has done with everything that was sent to it before now, also by who is gone since."""
+        # Connections are taken up in the order in which they came, this one last.
+        with socket.create_connection(("127.0.0.1", urlsplit(self.url).port or 0), timeout=HANG_S) as last:
+            last.shutdown(socket.SHUT_WR)
+            assert last.recv(1) == b""
+        end_s = time.monotonic() + HANG_S
+        while self.n_open:
+            assert time.monotonic() < end_s, f"{self.n_open} connections are still open"
+            time.sleep(0.01)
 
     def said(self, body: bytes) -> str:
         digest = hashlib.sha256(body).digest()
@@ -145,11 +162,27 @@ class _Handler(BaseHTTPRequestHandler):
         """Into no log: the tests look at what was kept."""
 
 
+class _Server(ThreadingHTTPServer):
+    state: Answering
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """In the one thread that takes connections up."""
+        with self.state.lock:
+            self.state.n_open += 1
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        super().process_request_thread(request, client_address)
+        with self.state.lock:
+            self.state.n_open -= 1
+
+
 @contextmanager
 def answering() -> Iterator[Answering]:
     """A server on a free port of this machine."""
     state = Answering()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"state": state}))
+    server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"state": state}))
+    server.state = state
     server.daemon_threads = True
     state.url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
