@@ -81,9 +81,9 @@ def sessions(studio: Studio, seconds: float) -> list[Row]:
 
 
 async def working(
-    studio: Studio, n: int, seconds: float = visitor.HANG_S, think_s: float = 0.0, rounds: int | None = None
+    studio: Studio, n: int, seconds: float = float("inf"), think_s: float = 0.0, rounds: int | None = None
 ) -> tuple[Seen, float]:
-    """So many people at work, until their time is over or their rounds are done.
+    """So many people at work, until their time is over or their rounds are done; one of the two is given.
 
     What they saw, and the server's memory in MB while all are still there.
     """

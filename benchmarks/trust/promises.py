@@ -15,7 +15,7 @@ from benchmarks.trust import databases, trained
 from benchmarks.trust.rows import Row, at_most, none_of
 from benchmarks.trust.yard import Yard
 
-LEAVES_S = 10
+LEAVES_S = 60
 """A process that is done may take so long to be gone."""
 Executed = Sequence[tuple[int, int]]
 """(step, attempt) of each executed step, in order."""

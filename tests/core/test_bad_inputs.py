@@ -92,18 +92,24 @@ def long_video(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def endless(long_video, tmp_path_factory):
+    """Ten minutes: no machine is through it before a test has looked, or within the CPU seconds of a limit of 0."""
+    path = tmp_path_factory.mktemp("endless") / "endless.mp4"
+    ffmpeg("-stream_loop", "9", "-i", long_video, "-c", "copy", path)
+    return path
+
+
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, "crashed"), (signal.SIGSTOP, "timeout")])
-def test_a_child_lost_in_mid_video_marks_that_video_and_the_rest_goes_on(
-    sent, code, long_video, nasty_folder, tmp_path
-):
+def test_a_child_lost_in_mid_video_marks_that_video_and_the_rest_goes_on(sent, code, endless, nasty_folder, tmp_path):
     results = {}
-    paths = [long_video, nasty_folder / "ok.mp4", nasty_folder / "faststart.mp4"]
+    paths = [endless, nasty_folder / "ok.mp4", nasty_folder / "faststart.mp4"]
     limits = MediaLimits(no_progress_s=10.0)
     work = threading.Thread(target=lambda: results.update(scan.scan_many(paths, tmp_path, limits=limits)))
     work.start()
-    _child_reading(long_video).send_signal(sent)
+    _child_reading(endless).send_signal(sent)
     work.join(timeout=300)
-    assert getattr(results[long_video], "code", None) == code, results[long_video]
+    assert getattr(results[endless], "code", None) == code, results[endless]
     assert [type(results[path]).__name__ for path in paths[1:]] == ["ScanResult", "ScanResult"]
     assert not list(tmp_path.rglob("*.part")) and len(list(tmp_path.rglob("*.npz"))) == 2
 
@@ -130,10 +136,8 @@ def test_a_child_that_runs_out_of_memory_says_so_and_the_rest_goes_on(tmp_path, 
     assert results[nasty_folder / "ok.mp4"].video.n_frames == 60
 
 
-def test_endless_work_ends_by_cpu_time(tmp_path, long_video, nasty_folder):
-    # Ten minutes: a fast machine measures one within the two CPU seconds that the limit's whole seconds leave.
-    endless = tmp_path / "endless.mp4"
-    ffmpeg("-stream_loop", "9", "-i", long_video, "-c", "copy", endless)
+def test_endless_work_ends_by_cpu_time(tmp_path, endless, nasty_folder):
+    # Whole seconds: a limit of 0 leaves a child two at most.
     limits = MediaLimits(cpu_s=0.0, cpu_s_per_720p30_s=0.0)
     results = dict(scan.scan_many([endless, nasty_folder / "ok.mp4"], tmp_path, limits=limits))
     assert results[endless].code == "timeout"

@@ -1,9 +1,15 @@
 """A real queue, a real worker and real processes, with short leases."""
 
+import os
+import signal
+
 import pytest
 from prepared import ENGINES, Databases
+from sqlalchemy import select
 
 from benchmarks.trust import yard as yards
+from db.tables import WorkerRow
+from jobs import processes
 from tempo_core.settings import Home
 
 
@@ -27,3 +33,16 @@ def yard(tmp_path, request):
     url = request.getfixturevalue("queues").copy("queue", tmp_path) if on_server else None
     with yards.opened(Home(tmp_path, url)) as opened:
         yield opened
+
+
+@pytest.fixture
+def shell(yard, monkeypatch):
+    """A yard as the command line finds it through the environment; ends the worker that it starts."""
+    for name in ("TEMPO_HOME", "TEMPO_LEASE_S", "TEMPO_POLL_S"):
+        monkeypatch.setenv(name, yard.environment()[name])
+    yield yard
+    with yard.database.reading() as session:
+        # Also one whose lease is late.
+        worker = session.scalars(select(WorkerRow)).first()
+    if worker is not None and processes.alive(worker.pid, worker.pid_started):
+        os.kill(worker.pid, signal.SIGTERM)

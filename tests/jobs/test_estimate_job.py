@@ -12,7 +12,7 @@ from tempo_core import video_llms
 from tempo_core.errors import EmptyStage, ModelRefused
 from tempo_core.recipes import PRESETS
 from tempo_core.settings import EMBEDDED_MODEL, Home
-from tempo_core.training import rows
+from tempo_core.training import forecast, rows
 from tests import studio
 
 CONFIG = replace(PRESETS["embedded"], recipe="dpo", pairs_per_step=2, micro_batch=2)
@@ -54,7 +54,9 @@ def test_the_answer_counts_the_steps_that_the_run_would_have_and_makes_no_run(fi
     assert [place.name for place in home.runs.glob("run-*")] == []
 
 
-def test_twice_the_epochs_are_twice_the_steps_and_over_long_pairs_are_counted_out(filled):
+def test_twice_the_epochs_are_twice_the_steps_and_over_long_pairs_are_counted_out(filled, monkeypatch):
+    # One speed for both answers: measured, it may be another one a moment later.
+    monkeypatch.setattr(forecast, "forward_and_backward", lambda *_: 1.0)
     once, twice = answered(filled), answered(filled, replace(CONFIG, dpo_epochs=2))
     assert twice["n_steps"] == 2 * once["n_steps"] and twice["seconds"] > once["seconds"]
     _, database, _, version = filled

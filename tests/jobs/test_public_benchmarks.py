@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,17 +27,6 @@ __all__ = ["qwen_folder"]
 
 ROOT = Path(__file__).parent.parent.parent
 QUESTION = {"question": "What does it do?\nA. it moves\nB. it stays", "answer": "A. it moves"}
-
-
-@pytest.fixture
-def shell(yard, monkeypatch):
-    """A yard as the command line finds it; ends the worker that it starts."""
-    for name in ("TEMPO_HOME", "TEMPO_LEASE_S", "TEMPO_POLL_S"):
-        monkeypatch.setenv(name, yard.environment()[name])
-    yield yard
-    pid = yard.leader_pid()
-    if pid is not None:
-        os.kill(pid, signal.SIGTERM)
 
 
 @pytest.fixture

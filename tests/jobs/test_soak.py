@@ -4,7 +4,7 @@ from benchmarks.trust import promises
 from benchmarks.trust.soak import Plan, soak
 from tempo_core.settings import Home
 
-QUICK = {"TEMPO_LEASE_S": "2", "TEMPO_POLL_S": "0.1", "TEMPO_PATIENCE_S": "1", "OMP_NUM_THREADS": "1"}
+QUICK = {"TEMPO_LEASE_S": "2", "TEMPO_POLL_S": "0.1", "TEMPO_PATIENCE_S": "3", "OMP_NUM_THREADS": "1"}
 
 
 def test_whatever_is_killed_every_job_is_done_once_and_no_review_is_lost(tmp_path):

@@ -206,7 +206,7 @@ def test_the_key_is_made_once_and_read_by_its_owner_only(tmp_path):
     assert stat.S_IMODE((tmp_path / "secret.key").stat().st_mode) == 0o600
 
 
-def start(tmp_path: Path, *flags: str, cwd: Path | None = None, hang_s: int = 60, **environment: str):
+def start(tmp_path: Path, *flags: str, cwd: Path | None = None, hang_s: int = 300, **environment: str):
     """Run the real app; returns the ended process, or None when it was still serving (and was then stopped)."""
     given = os.environ | {"TEMPO_HOME": str(tmp_path / "home"), "TEMPO_WORKER": "0"} | environment
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.headless=true", *flags]
