@@ -1,4 +1,4 @@
-"""What tests do at the desk: open it, read what it holds, wait until everything is saved."""
+"""What tests do at the desk: open it, read what it holds, wait until everything is saved or a page stands still."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ DESK = """() => {
 def open_desk(page: Page, studio: Studio, query: str = "") -> None:
     page.goto(studio.review_url + query)
     expect(page.get_by_test_id("pair")).to_be_visible(timeout=HANG_MS)
+
+
+def at_rest(page: Page) -> Page:
+    """The page once its script has run, after which nothing on it moves any more."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=HANG_MS)
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=HANG_MS)
+    return page
 
 
 def pair_shown(page: Page) -> str:

@@ -9,11 +9,14 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from running import HANG_MS, Studio
 
 from tempo_core.settings import Home
 from tests import studio as filled
+
+# Its own 5 s are too short for a rerun on a machine that does other things.
+expect.set_options(timeout=HANG_MS)
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from db import pairs, reviews
@@ -95,12 +97,15 @@ class Studio:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port below those that the system gives to connections: one of them could take it before the server does."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
-def wait_for(holds: Callable[[], bool], told: str, hang_s: float = 60) -> None:
+def wait_for(holds: Callable[[], bool], told: str, hang_s: float = 300) -> None:
     end = time.monotonic() + hang_s
     while not holds():
         assert time.monotonic() < end, told

@@ -41,6 +41,7 @@ CUT_OFF = """() => [document.documentElement, document.querySelector('[data-test
 def test_every_page_is_readable_whole_and_from_here_only(browser: Browser, looked_at: Studio, scheme, width):
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = context.new_page()
+    page.set_default_timeout(HANG_MS)
     elsewhere, faults, buttons = [], [], {}
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("request", lambda request: elsewhere.append(request.url) if _is_foreign(request.url, looked_at) else None)

@@ -13,8 +13,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from at_desk import at_rest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page
 from running import HANG_MS, Studio
 
 from tempo_core.settings import Home
@@ -74,14 +75,7 @@ class Watch:
 
     def open(self, name: str, query: dict[str, str]) -> Page:
         self.page.goto(f"{self.studio.url}/{'' if name == 'overview' else name}?{urlencode(query)}")
-        return self.settled()
-
-    def settled(self) -> Page:
-        expect(self.page.get_by_test_id("stApp")).to_have_attribute(
-            "data-test-script-state", "notRunning", timeout=HANG_MS
-        )
-        expect(self.page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=HANG_MS)
-        return self.page
+        return at_rest(self.page)
 
     def views(self, name: str) -> Iterator[tuple[str, Page]]:
         """A page in each of its views: the first by its address, the others by a click as people do."""
@@ -91,7 +85,7 @@ class Watch:
         for i, view in enumerate(names[1:], 1):
             self.page.locator(f".st-key-{key} button").nth(i).click()
             self.page.wait_for_url(f"**{key}={view}*")
-            yield f"{name} {view}", self.settled()
+            yield f"{name} {view}", at_rest(self.page)
 
 
 def test_no_text_is_read_as_markup_on_any_page_even_without_the_policy(browser: Browser, hostile: Studio, beacon):

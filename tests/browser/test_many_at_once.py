@@ -84,6 +84,7 @@ def test_who_comes_second_to_a_pair_reads_whose_decision_stands(browser: Browser
 def _at_desk(browser: Browser, door: Studio, name: str, pair_id: int) -> Page:
     """The desk of this person with this pair."""
     page = browser.new_context(extra_http_headers=serving.headers(name)).new_page()
+    page.set_default_timeout(HANG_MS)
     page.goto(f"{door.review_url}?pair={pair_id}")
     expect(page.get_by_test_id("pair")).to_have_text(f"Pair {pair_id}", timeout=HANG_MS)
     return page

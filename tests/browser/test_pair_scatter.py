@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from at_desk import at_rest
 from playwright.sync_api import Page
 from running import Studio
 
@@ -36,6 +37,7 @@ def drawn(page: Page, tool: str) -> None:
 ])  # fmt: skip
 def test_what_is_drawn_around_points_is_a_view(page: Page, looked_at: Studio, tool: str, told: str, kept: str) -> None:
     page.goto(f"{looked_at.url}/pairs?show=points")
+    at_rest(page)
     page.locator(".js-plotly-plot .nsewdrag").first.wait_for()
     drawn(page, tool)
     page.get_by_text(told).wait_for()

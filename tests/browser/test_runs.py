@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from at_desk import at_rest
 from playwright.sync_api import Browser, Page, expect
 from running import HANG_MS, Studio
 
@@ -46,6 +47,7 @@ def shown_pair(page: Page) -> str:
 
 def test_a_point_of_a_curve_opens_its_pairs_and_from_there_the_desk(page: Page, studio: Studio):
     page.goto(f"{studio.url}/runs?run=1")
+    at_rest(page)
     point = page.locator(POINTS.format(name="margin", line=2)).nth(9)
     point.scroll_into_view_if_needed()
     box = point.bounding_box()
@@ -101,5 +103,6 @@ def test_nothing_scrolls_sideways_on_a_tablet(page: Page, studio: Studio, view: 
     page.goto(f"{studio.url}/runs?run=1&view={view}")
     expect(page.get_by_role("heading", name="Runs")).to_be_visible(timeout=HANG_MS)
     expect(page.get_by_text("All runs")).to_be_visible(timeout=HANG_MS)
+    at_rest(page)
     wide = page.evaluate("[document.documentElement.scrollWidth, document.querySelector('.stMain').scrollWidth]")
     assert max(wide) <= 820
