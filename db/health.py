@@ -84,7 +84,7 @@ def backups(folder: Path) -> Finding:
     if not found:
         return Finding("backup", "amber", "None was made yet.", way_out)
     age_ms = now_ms() - found[0].made_ms
-    fact = f"The newest is {age(age_ms)} old, {_mb(found[0].n_bytes)}; {len(found)} are kept."
+    fact = f"The newest is {age(age_ms)} old, {_mb(found[0].n_bytes)}; {len(found)} kept."
     late = age_ms > BACKUP_DAYS * _DAY_MS
     return Finding("backup", "amber" if late else "ok", fact, way_out if late else "")
 

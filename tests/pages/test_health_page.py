@@ -30,7 +30,7 @@ def test_a_backup_is_made_at_a_click_and_counted(filled, home):
     assert "None was made yet." in texts(app)
     said = texts(press(app, "Back up now"))
     (made,) = backup.listing(home.backups)
-    assert f"{made.path.name} is written, read back and whole" in said and "1 are kept" in said
+    assert f"{made.path.name} is written, read back and whole" in said and "1 kept" in said
 
 
 def test_a_check_is_queued_once_and_what_it_finds_stands_first(filled, check_said):
