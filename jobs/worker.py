@@ -82,12 +82,12 @@ class Worker:
                 self._back_up()
                 self._away = ""
             except (DatabaseBusy, NoSpace) as error:
-                self._tell_once(str(error))
+                self.tell_once(str(error))
             time.sleep(self.rhythm.poll_s)
         self._resign()
         return 0
 
-    def _tell_once(self, error: str) -> None:
+    def tell_once(self, error: str) -> None:
         """Twice a second the same, for as long as a server is away, would fill the log."""
         if error != self._away:
             print(error, flush=True)

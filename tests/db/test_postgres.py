@@ -1,5 +1,6 @@
 """What is about Postgres itself: its tables and triggers, the one writer, the search, and what is refused."""
 
+import subprocess
 import threading
 import time
 from itertools import count
@@ -10,7 +11,8 @@ from shelf import Shelf
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import IntegrityError
 
-from db import datasets, integrity, jobs, migrate, pairs, reviews
+from benchmarks.trust.postgres_server import USER, programs
+from db import datasets, integrity, jobs, migrate, pairs, people, reviews
 from db.fingerprint import fingerprint
 from db.pair_filters import PairFilter
 from db.reviews import ReviewItem
@@ -183,6 +185,26 @@ def test_the_check_sees_what_another_tool_did(server, home, tmp_path, statement,
     database.close()
 
 
+def test_what_pg_dump_wrote_comes_back_whole(server, home, tmp_path):
+    migrate.upgrade(home)
+    database = Database.of(home)
+    shelf = Shelf(database, tmp_path)
+    pair_id, me = shelf.pair(chosen="the red ball"), shelf.look(people.local)
+    shelf.do(reviews.decide, me, ReviewItem("a", pair_id, 1, "accept"))
+    shelf.do(datasets.freeze, me, "v")
+    database.close()
+    dump, address = tmp_path / "dump", ["-h", server.folder, "-U", USER]
+    subprocess.run([programs() / "pg_dump", "-Fc", *address, "-f", dump, database.url.database], check=True)
+    restored = Home(tmp_path, server.create("restored"))
+    subprocess.run([programs() / "pg_restore", *address, "-d", "restored", dump], check=True)
+    assert migrate.upgrade(restored) == migrate.Upgrade(migrate.HEAD, migrate.HEAD)
+    again = Database.of(restored)
+    assert {one.level for one in integrity.check(restored, again, tell=lambda _: None)} == {"ok"}
+    assert [line.token for line in Shelf(again, tmp_path).look(reviews.history, pair_id)] == ["a"]
+    assert Shelf(again, tmp_path).pair("b") == pair_id + 1
+    again.close()
+
+
 # ---- one writer, and the clock of leases ----------------------------------------------------------------------------
 def test_a_writer_waits_for_another_program_and_then_sees_what_it_did(database):
     """Were its snapshot as old as the beginning of the wait, a compare-and-swap would compare with the past."""
@@ -213,12 +235,14 @@ def test_a_locked_database_is_told_in_words_and_works_afterwards(database):
     impatient.close()
 
 
-def test_a_write_that_stood_still_too_long_is_told_in_words_and_the_next_one_works(database):
+def test_a_write_that_stood_still_too_long_is_told_in_words_and_the_next_one_works(database, other):
     """As after a laptop slept: the server gave up its transaction, so that others could write."""
     told = r"idle-in-transaction timeout\)\. Nothing of this step was saved"
     with pytest.raises(DatabaseBusy, match=told), database.session() as session:
         session.execute(text("SELECT set_config('idle_in_transaction_session_timeout', '1', true)"))
-        time.sleep(0.5)
+        waits = "state = 'idle in transaction' AND datname = current_database()"
+        while other.execute(f"SELECT count(*) FROM pg_stat_activity WHERE {waits}").fetchone() != (0,):
+            time.sleep(0.01)
         session.execute(text("SELECT 1"))
     with database.session():
         pass

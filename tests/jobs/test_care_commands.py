@@ -17,6 +17,8 @@ from jobs import launch, nightly, space
 from jobs.__main__ import main
 from jobs.launchers.base import log_path
 from jobs.payloads import SleepPayload
+from jobs.rhythm import Rhythm
+from jobs.worker import Worker
 from tempo_core.errors import NoSpace
 from tempo_core.settings import Home
 
@@ -152,6 +154,15 @@ def test_the_workers_log_is_bounded(home, monkeypatch):
         log.write_bytes(lines)
         assert launch._worker_log(home) == log
     assert log.read_bytes() == b"third" and (home.runs / "worker.log.1").read_bytes() == b"second and long\n"
+
+
+def test_what_keeps_the_worker_from_its_round_is_said_once(home, capsys):
+    database = Database.open(home.database)
+    looping = Worker(home, database, Rhythm())
+    for why in ("locked", "locked", "full", "locked"):
+        looping.tell_once(why)
+    database.close()
+    assert capsys.readouterr().out == "locked\nfull\nlocked\n"
 
 
 def test_logs_of_jobs_that_ended_long_ago_are_removed_and_those_of_runs_stay(home):
