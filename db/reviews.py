@@ -24,6 +24,8 @@ from tempo_core.errors import TempoError, Unknown
 VERDICTS = {"accept": "accepted", "swap": "accepted", "edit": "accepted", "reject": "rejected", "flag": "flagged"}
 ABOUT_ANOTHER = ("undo", "reason")
 QUIETLY = {"synchronize_session": False}
+LONGEST_TEXT = 100_000
+"""Characters of an edited answer or a note (our choice): every page that shows the pair would carry more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,14 @@ class ReviewItem:
     dwell_ms: int | None = None
     swapped: bool = False
     guideline_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        for text in (self.reason, self.chosen, self.rejected, self.note):
+            if text is not None and len(text) > LONGEST_TEXT:
+                raise TempoError(
+                    f"{text[:40]!r}... has {len(text):,} characters; an answer or a note holds at most "
+                    f"{LONGEST_TEXT:,}. Shorten it."
+                )
 
 
 @dataclass(frozen=True, slots=True)

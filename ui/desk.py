@@ -203,4 +203,6 @@ def _whole(item: Mapping[str, Any]) -> bool:
         and isinstance(item.get("pair"), int)
         and isinstance(item.get("version"), int)
         and isinstance(item.get("campaign"), int | None)
+        and isinstance(item.get("dwell_ms"), int | None)
+        and all(isinstance(item.get(name), str | None) for name in ("of", "reason", "chosen", "rejected", "note"))
     )

@@ -152,6 +152,13 @@ def test_an_empty_edit_is_refused(shelf, me):
         shelf.do(reviews.decide, me, item(pair_id, "edit", chosen="  "))
 
 
+@pytest.mark.parametrize("name", ["chosen", "rejected", "note", "reason"])
+def test_a_text_that_every_page_would_carry_is_refused_with_its_length(name):
+    assert item(1, "edit", **{name: "x" * reviews.LONGEST_TEXT})
+    with pytest.raises(TempoError, match=r"100,001 characters; an answer or a note holds at most 100,000"):
+        item(1, "edit", **{name: "x" * (reviews.LONGEST_TEXT + 1)})
+
+
 def test_skip_gives_the_pair_back_and_writes_no_row(shelf, me, ada):
     first, second = shelf.pairs(2)
     assert shelf.do(claims.claim, me, 1) == [(first, 1)]

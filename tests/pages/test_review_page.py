@@ -126,6 +126,12 @@ def test_a_decision_that_a_full_disk_refuses_is_not_answered_so_that_the_browser
         assert [line.token for line in reviews.history(session, 1)] == ["t1"]
 
 
+@pytest.mark.parametrize("name", ["of", "reason", "chosen", "rejected", "note", "dwell_ms"])
+def test_an_item_of_another_shape_is_not_looked_at(name):
+    good = item("t1", 1)
+    assert desk._items({"items": [good, {**good, name: {"x": 1}}, {**good, name: ["x"]}]}) == [good]
+
+
 def test_what_can_not_be_written_is_answered_too_so_that_the_browser_lets_go(home):
     database = studio.fill(home, n_videos=1)
     unknown, empty, nonsense = written(
