@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import streamlit as st
 
 from db import artifacts
+from tempo_core.errors import NoSpace, TempoError, disk_is_full
 from ui import state
 from ui.acting import telling
 from ui.text import escaped
@@ -28,8 +31,22 @@ def _written(name: str, text: str) -> tuple[int, str]:
     """The number it is sent by, and its name with nothing in it that a file system minds."""
     name, content = re.sub(r"[^\w.-]+", "-", name), text.encode()
     path = state.home().exports / name
-    path.parent.mkdir(parents=True, exist_ok=True)
     with state.database().session() as session:
         number = artifacts.offer(session, state.person(), str(path.relative_to(state.home().root)), content)
-        path.write_bytes(content)
+        _write(path, content)
     return number, name
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole under its name, or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        if disk_is_full(error):
+            raise NoSpace(f"The disk is full: {path} was not written. Free some space, then try again.") from None
+        raise TempoError(f"{path} cannot be written ({error.strerror}). Its folder must be writable.") from None

@@ -224,6 +224,16 @@ def test_the_matrix_shows_its_cells_and_queues_what_is_missing(filled):
     assert written[0].startswith("benchmark,metric,after,pairs by,trains,run") and written[1].endswith(",better,")
 
 
+def test_a_table_for_which_there_is_no_room_leaves_the_one_before(filled):
+    app = opened("evaluate", view="transfer")
+    press(app, "Make CSV and LaTeX")
+    (path,) = state.home().exports.glob("*.csv")
+    before = path.read_bytes()
+    path.with_name(f"{path.name}.part").symlink_to("/dev/full")
+    said = texts(press(app, "Make CSV and LaTeX"))
+    assert "The disk is full" in said and "Free some space" in said and path.read_bytes() == before
+
+
 def test_only_a_run_that_is_done_can_be_measured_and_results_of_another_engine_are_asked_for_anew(filled):
     with filled.session() as session:
         card, me = runs.get(session, 1), people.local(session)
