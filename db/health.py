@@ -16,6 +16,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from db import backup, dialect, jobs, videos
+from db.jobs import Job
 from db.session import now_ms
 from db.tables import JobRow, MetaRow, ReviewRow
 
@@ -128,12 +129,16 @@ def queue(session: Session, worker_leads: bool) -> Finding:
 
 def stalled(session: Session) -> list[Finding]:
     """Jobs that live by their heartbeat and have not said anything new for ten minutes."""
-    stuck = [job for job in jobs.running(session) if job.stalled]
-    way_out = "It may only be slow: look at its log. Stopping saves first; it then goes on from its last checkpoint."
-    return [
-        Finding("stalled job", "amber", f"Job {job.id} ({job.kind}) said nothing new for ten minutes.", way_out, "runs")
-        for job in stuck
-    ] or [Finding("stalled jobs", "ok", "None.")]
+    return [_stalled(job) for job in jobs.stalled(session)] or [Finding("stalled jobs", "ok", "None.")]
+
+
+def _stalled(job: Job) -> Finding:
+    fact = f"Job {job.id} ({job.kind}) said nothing new for ten minutes."
+    way_out = (
+        f"It may only be slow: python -m jobs jobs {job.id} shows the end of its log. Stopping saves first; it then "
+        "goes on from its last checkpoint."
+    )
+    return Finding("stalled job", "amber", fact, way_out, "runs" if job.kind == "train" else "")
 
 
 def folders(session: Session) -> Finding:
@@ -142,7 +147,7 @@ def folders(session: Session) -> Finding:
     gone = [str(root) for root in roots if not root.is_dir()]
     if not gone:
         return Finding("video folders", "ok", f"{len(roots)}, all there.")
-    fact = f"{len(gone)} of {len(roots)} are gone: {', '.join(gone[:3])}{' and more' if gone[3:] else ''}."
+    fact = f"Gone, {len(gone)} of {len(roots)}: {', '.join(gone[:3])}{' and more' if gone[3:] else ''}."
     return Finding("video folders", "amber", fact, "Mount the disk, or say where it went.", "library")
 
 

@@ -218,9 +218,8 @@ def _artifacts(written: Sequence[Artifact], home: Home, *, deep: bool) -> Findin
         elif place.is_file() and (place.stat().st_size != one.size_bytes or (deep and _sha256(place) != one.sha256)):
             changed.append(one.rel_path)
     level: Level = "amber" if gone or changed else "ok"
-    fact = f"{len(written)} were written, {gone} of them are gone" + (
-        f"; changed: {', '.join(changed[:3])}." if changed else "."
-    )
+    also = f"; changed: {', '.join(changed[:3])}" if changed else ""
+    fact = f"{len(written)} written, {gone} of them gone{also}."
     way_out = "They can be written again from the Exchange and Runs pages." if level != "ok" else ""
     return Finding("exports", level, fact, way_out)
 

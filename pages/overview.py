@@ -8,16 +8,11 @@ from db import jobs, overview
 from db.overview import Stand
 from jobs import launch
 from ui import health, library_folders, state
-from ui.acting import open_jobs, start_worker, work
-from ui.next_step import Step, next_step
+from ui.acting import open_jobs, start_worker, telling, work
+from ui.next_step import TITLES, Step, next_step, queued_on
 from ui.teach import what_a_pair_is
 from ui.text import escaped
 
-FAILED_AT = {
-    "draw": "library", "scan": "library", "judge": "library", "relink": "library", "copies": "library",
-    "pair": "pairs", "train": "runs", "estimate": "runs", "export_model": "runs", "evaluate": "evaluate",
-    "export": "curriculum", "sft": "runs",
-}  # fmt: skip
 STAGES = (
     ("pages/library.py", "Library", "Videos whose order of events can be disturbed"),
     ("pages/pairs.py", "Pairs", "Responses to the true and to another order"),
@@ -26,7 +21,6 @@ STAGES = (
     ("pages/runs.py", "Runs", "Preference training and fine-tuning"),
     ("pages/evaluate.py", "Evaluate", "Before and after, on held-out videos"),
 )
-TITLES = {"library": "Library", "pairs": "Pairs", "curriculum": "Curriculum", "runs": "Runs", "evaluate": "Evaluate"}
 
 
 def _s(n: int, one: str) -> str:
@@ -72,21 +66,26 @@ def _next(step: Step) -> None:
 
 def _problems(now: Stand) -> None:
     """What is in the way, each with the way out."""
-    library_folders.banner(library_folders.found())
-    health.on_the_overview()
     with state.database().reading() as session:
         newest = jobs.latest(session, 1)
         waiting = any(job.state == "queued" for job in jobs.open_jobs(session))
     if newest and newest[0].state == "failed":
-        page = FAILED_AT.get(newest[0].kind, "runs")
+        page = queued_on(newest[0].kind)
         st.page_link(f"pages/{page}.py", label=f"Open {TITLES[page]} to try again", icon=":material/arrow_forward:")
+    folders = library_folders.found()
+    library_folders.banner(folders)
+    if any(folder.n_missing for folder in folders):
+        st.page_link("pages/library.py", label="Open Folders", icon=":material/arrow_forward:",
+                     query_params={"view": "folders"})  # fmt: skip
+    health.on_the_overview()
     health.room()
     if waiting and not launch.worker_alive(state.database()):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.warning("Work is queued, but no worker is there to do it.", icon=":material/engineering:")
             if st.button("Start a worker", key="start_worker"):
-                start_worker()
-                st.rerun()
+                with telling():
+                    start_worker()
+                    st.rerun()
 
 
 def _flags(now: Stand) -> None:

@@ -276,7 +276,8 @@ def dots(
     figure.update_yaxes(
         tickvals=list(range(len(metrics))),
         ticktext=[in_figure(metric) for metric in metrics],
-        autorange="reversed",
+        # Not by itself: without a dot on its row the first name would stand on the edge and be cut.
+        range=[len(metrics) - 0.5, -0.5],
         zeroline=False,
         ticksuffix="  ",
     )

@@ -92,8 +92,9 @@ def acts() -> None:
     if check or deep:
         queue(CheckPayload(deep=deep))
     if start:
-        start_worker()
-        st.rerun()
+        with telling():
+            start_worker()
+            st.rerun()
     if back_up:
         _back_up()
 

@@ -72,3 +72,17 @@ def _train(now: Stand, under_way: Collection[str]) -> Step:
             "review", "Review more", f"{now.pairs_of('pending'):,} pairs wait. More accepted pairs, better runs."
         )
     return Step("pairs", "Make more pairs", "Every step was taken once. More videos or another model bring more pairs.")
+
+
+TITLES = {"library": "Library", "pairs": "Pairs", "runs": "Runs", "evaluate": "Evaluate", "exchange": "Exchange",
+          "doctor": "Health"}  # fmt: skip
+_QUEUED_ON = {
+    "draw": "library", "scan": "library", "judge": "library", "relink": "library", "copies": "library",
+    "pair": "pairs", "captions": "pairs", "evaluate": "evaluate", "ask": "evaluate", "paper": "evaluate",
+    "export": "exchange", "import": "exchange", "check": "doctor",
+}  # fmt: skip
+
+
+def queued_on(kind: str) -> str:
+    """The page from which jobs of this kind are queued, and tried again when they failed; its title is in `TITLES`."""
+    return _QUEUED_ON.get(kind, "runs")

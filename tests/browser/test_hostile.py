@@ -103,7 +103,8 @@ def test_no_text_is_read_as_markup_on_any_page_even_without_the_policy(browser: 
 
 
 def test_pages_full_of_it_stay_accessible_under_the_policy(browser: Browser, hostile: Studio, beacon):
-    watch, found, downloads = Watch(browser, hostile), {}, set()
+    # Dark: where the primary colour is light, Streamlit's own white on it is what cannot be read.
+    watch, found, downloads = Watch(browser, hostile, color_scheme="dark"), {}, set()
     for name in FULLEST:
         found[name] = serious(watch.open(name, {CHOSEN[name]: "1"} if name in CHOSEN else {}))
         downloads |= set(watch.page.evaluate(DOWNLOADS))

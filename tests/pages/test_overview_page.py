@@ -92,7 +92,7 @@ def test_what_is_in_the_way_is_said_with_the_way_out(filled, home, monkeypatch):
     monkeypatch.setattr("ui.library_folders.places.folders", lambda _: [_gone(root)])
     said = texts(opened("overview")).replace("**", "")
     assert "3.0 GB are free where the studio keeps its files. Delete old exports" in said
-    assert "is gone: 9 of 9 files are missing" in said
+    assert "is gone: 9 of 9 files are missing" in said and "Open Folders" in said
     assert "Work is queued, but no worker is there" in said
 
 
@@ -100,10 +100,13 @@ def _gone(root):
     return Folder(1, "drawn", root, False, 9, 9, ("a.mp4",))
 
 
-def test_a_failed_job_links_to_the_page_where_it_is_tried_again(filled):
+@pytest.mark.parametrize(
+    ("kind", "page"), [("scan", "Library"), ("export", "Exchange"), ("check", "Health"), ("train", "Runs")]
+)
+def test_a_failed_job_links_to_the_page_where_it_is_tried_again(filled, kind, page):
     with filled.session() as session:
-        job = jobs.enqueue(session, "scan", {"folder": "/x"}, created_by=people.local(session).id, needs="cpu")
+        job = jobs.enqueue(session, kind, {"folder": "/x"}, created_by=people.local(session).id, needs="cpu")
         taken = jobs.claim(session, "cpu:0", lease_ms=60_000)
         jobs.fail(session, job.id, taken.token, "bad_input", "/x holds no video.")
     said = texts(opened("overview"))
-    assert "/x holds no video." in said and "Open Library to try again" in said
+    assert "/x holds no video." in said and f"Open {page} to try again" in said
