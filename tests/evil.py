@@ -69,12 +69,19 @@ SPOILT = {
 }
 """Text that somebody outside the code wrote, by table and column."""
 
+IN_PART = {
+    "evaluation": {"benchmark": "held_out_preference", "metric": "recall"},
+    "evaluation_item": {"item": "0/0", "group_key": "video 0"},
+    "location": {"rel_path": "broken.mp4"},
+}
+"""Text from files, by table and column, spoilt in the rows with this value: without the others pages are empty."""
+
 OURS = {
     "id", "sha256", "status", "state", "kind", "key", "token", "role", "subject", "family", "path", "root", "rel_path",
     "reason", "finish", "uid", "input", "axis", "pacing", "format", "needs", "resource", "idempotency_key", "host",
     "boot_id", "launcher", "handle", "error_class", "version", "page", "detector", "recipe", "preset", "bulk", "law",
-    "left_out_by", "log_path", "moment", "benchmark", "split", "metric", "arm", "phase", "name", "adapter", "item",
-    "group_key", "rule", "act", "verdict", "example", "template", "value",
+    "left_out_by", "log_path", "moment", "split", "arm", "phase", "name", "adapter", "rule", "act",
+    "verdict", "example", "template", "value",
 }  # fmt: skip
 """Words and hashes of the code's own, and addresses of files; every `*_sha256` with them."""
 
@@ -138,7 +145,7 @@ def _failed(session, database, me) -> None:
 
 
 def spoil(home: Home, beacon: str) -> None:
-    """Write the hostile text into every row of `SPOILT`, and into the texts inside JSON."""
+    """Write the hostile text into every row of `SPOILT`, some of `IN_PART`, and into the texts inside JSON."""
     evil = text(beacon)
     with sqlite3.connect(home.database) as database:
         database.create_function("count_up", 0, itertools.count(1).__next__)
@@ -151,6 +158,12 @@ def spoil(home: Home, beacon: str) -> None:
                 database.execute(
                     f'UPDATE "{table}" SET "{name}" = count_up() || ? || coalesce("{name}", ?)', (evil, "")
                 )
+        for table, parts in IN_PART.items():
+            for name, value in parts.items():
+                done = database.execute(
+                    f'UPDATE "{table}" SET "{name}" = "{name}" || ? WHERE "{name}" = ?', (evil, value)
+                )
+                assert done.rowcount, (table, name)
         lines = json.dumps([evil[:400], f"2 {evil}"])
         database.execute("UPDATE setting SET value = ? WHERE key IN ('reasons', 'phrasings')", (lines,))
         database.execute('UPDATE "import" SET skipped = ?', (json.dumps([[1, evil]]),))

@@ -48,6 +48,18 @@ STRANGE: dict[str, Callable[[int], bytes]] = {
 
 
 def measure(scratch: Path, effort: float) -> list[Row]:
+    took, queued = judged()
+    slowest = max(took, key=lambda what: took[what])
+    said = ", ".join(STRANGE)
+    return [
+        none_of(f"strange answers ({said}) that make a pair in the queue", len(queued), len(STRANGE), "12 kinds"),
+        at_most(f"the slowest to judge ({slowest})", took[slowest], 5, " s"),
+        of_no_numbers(),
+    ]
+
+
+def judged() -> tuple[dict[str, float], list[str]]:
+    """Seconds to ask a server for each of `STRANGE` and to judge it, and those that make a pair in the queue."""
     took, queued = {}, []
     with answering() as server:
         for what, say in STRANGE.items():
@@ -57,13 +69,7 @@ def measure(scratch: Path, effort: float) -> list[Row]:
             if _reaches_the_queue(_asked(server)):
                 queued.append(what)
             took[what] = time.monotonic() - began
-    slowest = max(took, key=lambda what: took[what])
-    said = ", ".join(STRANGE)
-    return [
-        none_of(f"strange answers ({said}) that make a pair in the queue", len(queued), len(STRANGE), "12 kinds"),
-        at_most(f"the slowest to judge ({slowest})", took[slowest], 5, " s"),
-        _of_no_numbers(),
-    ]
+    return took, queued
 
 
 def _asked(server: Answering) -> list[Answer]:
@@ -81,7 +87,7 @@ def _reaches_the_queue(answers: list[Answer]) -> bool:
     return bool(answers) and filters.passed(filters.run(answers[0], answers[1], "shuffle"))
 
 
-def _of_no_numbers() -> Row:
+def of_no_numbers() -> Row:
     """Every kind of pair, drawn and greedy."""
     llm = video_llms.load(EMBEDDED_MODEL, device="cpu")
     assert isinstance(llm, HFVideoLLM)
