@@ -30,7 +30,7 @@ check: ready ## lint and types
 bench: ready ## how fast, as ratios inside one run
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script --json; done
 
-trust: ready chromium ## faults, load and attacks: fills the table of docs/trust.md; ARGS="--only F1,F8"
+trust: ready chromium postgresql ## faults, load and attacks: fills the table of docs/trust.md; ARGS="--only F1,F8"
 	$(BIN)/python benchmarks/trust/table.py $(ARGS)
 
 soak: ready ## kill anything at random for minutes; ARGS="--minutes 30 --seed 7"

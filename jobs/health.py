@@ -20,7 +20,7 @@ FAULTY_BEFORE = {
     "torch": ("2.10", "loading a checkpoint can run code"),
     "transformers": ("5.3", "a config.json can switch on remote code"),
 }
-"""Versions with known faults: below these a foreign model folder is not safe (design TRUST, threat T5)."""
+"""Versions with known faults: below these a foreign model folder is not safe (docs/threats.md, T5)."""
 NEEDED = {"streamlit": "1.67", "starlette": "0", "torch": "2.10", "transformers": "5.17", "trl": "1.16",
           "peft": "0.19", "sqlalchemy": "2.1", "av": "14", "moviepy": "2.2"}  # fmt: skip
 """As in requirements.txt: what the studio was tried with. Starlette comes with Streamlit."""

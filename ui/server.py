@@ -227,7 +227,10 @@ def refuse_open_bind() -> None:
 
 
 def only_this_machine() -> bool:
-    """Whether nobody but people of this machine can reach the studio: only then may a page name its files."""
+    """Whether it listens on this machine alone: only then may a page name its files.
+
+    A proxy in front may let others in all the same; then a login says who is an admin (SECURITY.md).
+    """
     return _is_loopback(config.get_option("server.address"))
 
 

@@ -78,7 +78,7 @@ def reviews_kept(path: Path, acknowledged: set[str]) -> Row:
 
 
 def whole(path: Path) -> Row:
-    return none_of("the file afterwards", len(databases.faults(path)), 1, "files has a fault")
+    return none_of("a file with a fault afterwards", int(bool(databases.faults(path))), 1, "files")
 
 
 def late(executed: Executed) -> int:
