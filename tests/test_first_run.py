@@ -199,7 +199,9 @@ def test_an_exported_version_loads_with_datasets(studio, frozen, form, tmp_path)
 
 
 def test_a_train_process_that_is_killed_goes_on_without_a_hole_or_a_repeated_step(studio, frozen):
-    argv = ["--recipe", "dpo", "--pacing", "mixed", *SMALL, "--set", "checkpoint_every=3"]
+    # Twice as many steps of half the size, so that most of them are still to come when it is killed.
+    halves = ["--set", "pairs_per_step=2", "--set", "micro_batch=2", "--set", "checkpoint_every=3"]
+    argv = ["--recipe", "dpo", "--pacing", "mixed", *SMALL, *halves]
     studio.does("train", frozen, *argv, "--no-wait")
     job_id = studio.job("train").id
     with studio.database.reading() as session:
@@ -209,7 +211,7 @@ def test_a_train_process_that_is_killed_goes_on_without_a_hole_or_a_repeated_ste
         with studio.database.reading() as session:
             return [step for step, _ in metrics.series(session, run_id, ["dpo/loss"]).get("dpo/loss", [])]
 
-    studio.until(lambda: steps()[-1:] >= [5])
+    studio.until(lambda: steps()[-1:] >= [4])
     with studio.database.reading() as session:
         killed = jobs.get(session, job_id)
     assert killed.state == "running"
