@@ -58,7 +58,8 @@ def _set(yard: Yard, clock: Clock, how: str) -> list[Row]:
     with yard.database.reading() as session:
         newest_first = [job.id for job in jobs.latest(session)]
         leads = jobs.leader(session)
-    replaced = leads is None or leads.process.pid != worker.pid
+    # A lease that is late for a moment has no leader, and replaces none.
+    replaced = worker.poll() is not None or (leads is not None and leads.process.pid != worker.pid)
     return [
         after.ended_right("that job and the next"),
         *after.rows()[:3],
