@@ -195,7 +195,11 @@ def _of_postgres(where: str) -> URL:
             f"TEMPO_DATABASE_URL {begins}; it must be postgresql+psycopg://user@host/name. Leave it unset for the "
             "SQLite file in TEMPO_HOME."
         )
-    return url.set(drivername="postgresql+psycopg")
+    url = url.set(drivername="postgresql+psycopg")
+    if password := url.query.get("password"):
+        # Where it is known as one, and so is never shown.
+        url = url.set(password=str(password)).difference_update_query(["password"])
+    return url
 
 
 def _engine(url: URL, *, read_only: bool, busy_ms: int) -> Engine:

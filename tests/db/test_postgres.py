@@ -101,8 +101,9 @@ def test_another_kind_of_server_is_refused_with_the_form_of_the_right_one(tmp_pa
     assert "geheim" not in str(caught.value)
 
 
-def test_a_server_that_is_away_is_told_without_the_password(tmp_path):
-    away = Home(tmp_path, f"postgresql+psycopg://me:geheim@/studio?host={tmp_path}")
+@pytest.mark.parametrize("address", ["me:geheim@/studio?host={0}", "me@/studio?password=geheim&host={0}"])
+def test_a_server_that_is_away_is_told_without_the_password(tmp_path, address):
+    away = Home(tmp_path, "postgresql+psycopg://" + address.format(tmp_path))
     with pytest.raises(DatabaseBusy, match="does not answer") as caught:
         migrate.upgrade(away)
     assert "geheim" not in str(caught.value) and "geheim" not in repr(away)
