@@ -224,8 +224,9 @@ class Soak:
         for job_id, (token, at_s) in list(self.waiting_for.items()):
             if held.get(job_id) != token:
                 del self.waiting_for[job_id]
-                self.seen_s.append(time.monotonic() - at_s)
-                self.looked_s.append(time.monotonic() - max(at_s, self.thawed_s))
+                now_s = time.monotonic()
+                self.seen_s.append(now_s - at_s)
+                self.looked_s.append(now_s - max(at_s, self.thawed_s))
 
     def _let_end(self) -> None:
         end_s = time.monotonic() + yards.HANG_S
