@@ -4,6 +4,7 @@ Every test of `engine` runs on SQLite and, marked `postgres`, on a Postgres serv
 What is about SQLite itself is marked `sqlite`, and what is long `long_on_postgres`: `make postgres` has that too.
 """
 
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from db import bulk, datasets, people
 from db.migrate import create_all
 from db.pair_filters import PairFilter
 from db.session import Database
+from tempo_core.settings import Home
+
+NUMBERS = count()
 
 
 def pytest_generate_tests(metafunc):
@@ -43,6 +47,12 @@ def on_server(server):
 def engine(request):
     """Where databases are prepared; "empty" has tables and three people."""
     return request.getfixturevalue("files" if request.param == "sqlite" else "on_server")
+
+
+@pytest.fixture
+def home(server, tmp_path):
+    """A home with no file, and an empty database on the server."""
+    return Home(tmp_path, server.create(f"home_{next(NUMBERS)}"))
 
 
 @pytest.fixture(scope="session")

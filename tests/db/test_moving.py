@@ -3,7 +3,6 @@
 import shutil
 import sqlite3
 from contextlib import closing
-from itertools import count
 
 import psycopg
 import pytest
@@ -20,13 +19,6 @@ from tempo_core.errors import DatabaseRefused, DatasetDrift, TempoError
 from tempo_core.settings import Home
 
 pytestmark = pytest.mark.postgres
-NUMBERS = count()
-
-
-@pytest.fixture
-def home(server, tmp_path):
-    """A home with no file yet, and an empty database on the server."""
-    return Home(tmp_path, server.create(f"moved_{next(NUMBERS)}"))
 
 
 @pytest.fixture

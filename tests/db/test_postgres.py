@@ -3,7 +3,6 @@
 import subprocess
 import threading
 import time
-from itertools import count
 
 import psycopg
 import pytest
@@ -22,13 +21,6 @@ from tempo_core.errors import DatabaseBusy, DatabaseRefused
 from tempo_core.settings import Home
 
 pytestmark = pytest.mark.postgres
-NUMBERS = count()
-
-
-@pytest.fixture
-def home(server, tmp_path):
-    """A home whose database is empty."""
-    return Home(tmp_path, server.create(f"home_{next(NUMBERS)}"))
 
 
 @pytest.fixture
